@@ -1,0 +1,58 @@
+package session
+
+import (
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+)
+
+// hosts is a host provider that hands out names, not addresses: the dialer looks a name up each time it
+// connects, so a server that has moved is found again. The driver's own looks names up once (dnshostprovider.go).
+type hosts struct {
+	mu      sync.Mutex
+	servers []string
+	next    int
+	tried   int // since the last success
+}
+
+func (h *hosts) Init(servers []string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.servers = slices.Clone(servers)
+	rand.Shuffle(len(h.servers), func(i, j int) { h.servers[i], h.servers[j] = h.servers[j], h.servers[i] })
+	return nil
+}
+
+func (h *hosts) Len() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.servers)
+}
+
+// Next says retryStart once every server has been tried without success; the driver then pauses for a second.
+func (h *hosts) Next() (server string, retryStart bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	server = h.servers[h.next%len(h.servers)]
+	retryStart = h.tried >= len(h.servers)
+	if retryStart {
+		h.tried = 0
+	}
+	h.next, h.tried = h.next+1, h.tried+1
+	return server, retryStart
+}
+
+func (h *hosts) Connected() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.tried = 0
+}
+
+// driverLog passes the driver's messages on at debug level. They name servers and errors, never credentials.
+type driverLog struct{ log *slog.Logger }
+
+func (d driverLog) Printf(format string, args ...any) {
+	d.log.Debug("zookeeper driver: " + fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,310 @@
+package session
+
+import (
+	"context"
+	"encoding/binary"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+)
+
+// wire stands between the driver and the network. It learns what the driver keeps to itself: the timeout that
+// the server granted, the session's number, when a ping was sent that has been answered. And it can end a
+// connection whatever the driver is waiting for.
+type wire struct {
+	dial zk.Dialer
+	on   wireEvents
+
+	watched atomic.Bool // a request has left a watch: the driver may have some to set again
+
+	mu      sync.Mutex // guards the following; never held over a network call
+	conns   map[*tap]struct{}
+	closed  bool
+	lastErr error
+}
+
+type wireEvents interface {
+	handshake(sent time.Time, timeout time.Duration, id int64)
+	pong(sent, answered time.Time)
+}
+
+// connect is the zk.Dialer given to the driver.
+func (w *wire) connect(network, address string, timeout time.Duration) (net.Conn, error) {
+	conn, err := w.dial(network, address, timeout)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err != nil {
+		w.lastErr = err
+		return nil, err
+	}
+	if w.closed {
+		conn.Close()
+		return nil, net.ErrClosed
+	}
+	t := &tap{Conn: conn, wire: w}
+	w.conns[t] = struct{}{}
+	return t, nil
+}
+
+// cut ends every connection, now and from now on.
+func (w *wire) cut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = true
+	for t := range w.conns {
+		t.Conn.Close()
+	}
+}
+
+func (w *wire) err() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lastErr
+}
+
+// tap is one connection, read along with. The driver reads from one goroutine and writes from one.
+type tap struct {
+	net.Conn
+	wire *wire
+
+	mu      sync.Mutex // guards what both directions use
+	opened  time.Time  // when the connect request was written
+	pings   []time.Time
+	greeted bool // the connect response has been read
+
+	writing sync.Mutex // guards the following, and is held over writes, so that frames stay whole
+	holding bool       // until the watches are set again
+	held    []byte     // requests that wait for that
+	grace   *time.Timer
+
+	// Only the reader uses these: a frame's first bytes, and how much of it is still to come.
+	head [20]byte
+	have int
+	size int // of the whole frame with its length word; 0 until the length word is complete
+	seen int
+}
+
+// handshakeLimit bounds the wait for a server that accepts and never answers; the driver would give it
+// 20/3 of a session timeout (conn.go, authenticate), in which no other server is tried.
+func handshakeLimit(deadline time.Time) time.Time {
+	// The driver sets 10 × recvTimeout = 20/3 T, so T/3 is a twentieth of it.
+	left := time.Until(deadline)
+	return time.Now().Add(max(left/20, time.Second))
+}
+
+func (t *tap) SetReadDeadline(deadline time.Time) error {
+	t.mu.Lock()
+	greeted := t.greeted
+	t.mu.Unlock()
+	if !greeted && !deadline.IsZero() {
+		deadline = handshakeLimit(deadline)
+	}
+	return t.Conn.SetReadDeadline(deadline)
+}
+
+// Write notes when the connect request and the pings go out. The driver writes one whole frame a call.
+//
+// It never fails: a connection that takes no more is closed, and the reader says so. For when a write fails the driver
+// answers its request at once, and again when it gives the connection up (conn.go, sendData and flushRequests). Where
+// nobody takes the first answer, there is no room for the second, and the driver hangs with its locks held.
+func (t *tap) Write(b []byte) (int, error) {
+	now := time.Now()
+	t.mu.Lock()
+	first := t.opened.IsZero()
+	if first {
+		t.opened = now
+	} else if len(b) >= 8 && int32(binary.BigEndian.Uint32(b[4:])) == pingXid {
+		t.pings = append(t.pings, now)
+	}
+	t.mu.Unlock()
+	t.writing.Lock()
+	defer t.writing.Unlock()
+	if first {
+		t.holding = t.wire.watched.Load() && resumes(b)
+		t.send(b)
+	} else {
+		t.pass(b)
+	}
+	return len(b), nil
+}
+
+// holdLimit bounds the wait for watches to be set again, of which there may be none.
+const holdLimit = 50 * time.Millisecond
+
+// pass writes a request, unless the watches have still to be set again. The driver takes what to set them by from the
+// last transaction seen (conn.go, sendSetWatches), which it reads without a lock while replies move it on. So a
+// reply that is quicker would hide what happened while the connection was down. It is a data race too.
+func (t *tap) pass(b []byte) {
+	op := opOf(b)
+	if op.leavesWatch(b) {
+		t.wire.watched.Store(true)
+	}
+	switch {
+	case !t.holding || op == opPing || op == opAuth:
+		t.send(b)
+	case op == opSetWatches:
+		t.send(b)
+		t.letGo()
+	default:
+		t.hold(b)
+	}
+}
+
+// hold keeps a request back. It is called with writing locked.
+func (t *tap) hold(b []byte) {
+	t.held = append(t.held, b...)
+	if t.grace == nil {
+		t.grace = time.AfterFunc(holdLimit, func() {
+			t.writing.Lock()
+			defer t.writing.Unlock()
+			t.letGo()
+		})
+	}
+}
+
+// letGo writes what was held. It is called with writing locked.
+func (t *tap) letGo() {
+	held := t.held
+	t.holding, t.held = false, nil
+	if t.grace != nil {
+		t.grace.Stop()
+	}
+	if len(held) > 0 {
+		t.send(held)
+	}
+}
+
+// send writes, and closes a connection that takes no more.
+func (t *tap) send(b []byte) {
+	if _, err := t.Conn.Write(b); err != nil {
+		t.wire.note(err, t)
+		t.Conn.Close()
+	}
+}
+
+// operation is a request's code on the wire (ZooDefs.OpCode).
+type operation int32
+
+const (
+	opExists       operation = 3
+	opGetData      operation = 4
+	opGetChildren  operation = 8
+	opPing         operation = 11
+	opGetChildren2 operation = 12
+	opAuth         operation = 100
+	opSetWatches   operation = 101
+)
+
+// opOf reads a frame's code, behind its length and its xid.
+func opOf(b []byte) operation {
+	if len(b) < 12 {
+		return 0
+	}
+	return operation(binary.BigEndian.Uint32(b[8:]))
+}
+
+// leavesWatch: the requests that can end in a flag that says so.
+func (op operation) leavesWatch(b []byte) bool {
+	switch op {
+	case opExists, opGetData, opGetChildren, opGetChildren2:
+		return b[len(b)-1] != 0
+	}
+	return false
+}
+
+// resumes reports whether a connect request names a session: behind the length come protocol version, last
+// transaction seen, timeout and session.
+func resumes(b []byte) bool {
+	const at = 4 + 4 + 8 + 4
+	return len(b) >= at+8 && binary.BigEndian.Uint64(b[at:]) != 0
+}
+
+func (t *tap) Read(b []byte) (int, error) {
+	n, err := t.Conn.Read(b)
+	t.follow(b[:n])
+	if err != nil {
+		t.wire.note(err, t)
+	}
+	return n, err
+}
+
+func (t *tap) Close() error {
+	t.wire.mu.Lock()
+	delete(t.wire.conns, t)
+	t.wire.mu.Unlock()
+	return t.Conn.Close() // grace, if it runs, finds the connection closed
+}
+
+// note keeps the reason why a server was given up before it had greeted us.
+func (w *wire) note(err error, t *tap) {
+	t.mu.Lock()
+	greeted := t.greeted
+	t.mu.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !greeted && !w.closed {
+		w.lastErr = err
+	}
+}
+
+const pingXid = -2 // ClientCnxn.PING_XID
+
+// follow keeps track of the frames that go by: length word, then the connect response first of all, and
+// replies that begin with their xid from then on.
+func (t *tap) follow(b []byte) {
+	for len(b) > 0 {
+		n := copy(t.head[t.have:], b)
+		if t.size == 0 { // take no more than the length word, so that a frame's end is not overrun
+			n = min(n, 4-t.have)
+		} else {
+			n = min(n, t.size-t.seen)
+		}
+		if n == 0 { // the head is full: skip what is left of the frame
+			n = min(len(b), t.size-t.seen)
+		} else {
+			t.have += n
+		}
+		t.seen += n
+		b = b[n:]
+		if t.size == 0 && t.have == 4 {
+			t.size = 4 + int(binary.BigEndian.Uint32(t.head[:4]))
+		}
+		if t.size > 0 && t.seen >= t.size {
+			t.frame(t.head[4:t.have])
+			t.have, t.size, t.seen = 0, 0, 0
+		}
+	}
+}
+
+// frame looks at the beginning of one frame from the server.
+func (t *tap) frame(head []byte) {
+	now := time.Now()
+	t.mu.Lock()
+	first := !t.greeted
+	t.greeted = true
+	sent := t.opened
+	isPong := !first && len(head) >= 4 && int32(binary.BigEndian.Uint32(head)) == pingXid && len(t.pings) > 0
+	if isPong {
+		sent, t.pings = t.pings[0], t.pings[1:]
+	}
+	t.mu.Unlock()
+	switch {
+	case first && len(head) >= 16: // protocol version, timeout in ms, session
+		timeout := time.Duration(int32(binary.BigEndian.Uint32(head[4:]))) * time.Millisecond
+		t.wire.on.handshake(sent, timeout, int64(binary.BigEndian.Uint64(head[8:])))
+	case isPong:
+		t.wire.on.pong(sent, now)
+	}
+}
+
+// DialTCP dials with the timeout that the driver asks for, and gives up when ctx ends. The host name is looked
+// up at every call: that is what makes the default re-resolving.
+func DialTCP(ctx context.Context) zk.Dialer {
+	return func(network, address string, timeout time.Duration) (net.Conn, error) {
+		d := net.Dialer{Timeout: timeout}
+		return d.DialContext(ctx, network, address)
+	}
+}
