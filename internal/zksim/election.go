@@ -1,0 +1,245 @@
+package zksim
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+)
+
+// elect asks for a vote. Whatever may change its outcome asks: a server that looks, a link that
+// heals, a restart, a thaw. Nothing polls.
+func (e *Ensemble) elect() {
+	if e.voting {
+		return
+	}
+	e.voting = true
+	e.at(e.now()+e.cfg.ElectionTime, func() { e.vote() })
+}
+
+// vote lets every looking server join a leader that it can reach, and, failing that, makes a leader
+// among those left: the one with the most advanced log, then the highest id, that a quorum can
+// reach (FastLeaderElection.totalOrderPredicate). It decides at once what the original's servers
+// find out by exchanging votes.
+func (e *Ensemble) vote() {
+	e.voting = false
+	for _, s := range e.candidates() {
+		if l := e.leaderFor(s); l != nil {
+			s.follow(l)
+		}
+	}
+	for _, s := range e.candidates() {
+		voters := e.votersFor(s)
+		if len(voters) < e.quorum() {
+			continue
+		}
+		s.becomeLeader()
+		for _, v := range voters {
+			if v != s {
+				v.follow(s)
+			}
+		}
+		break
+	}
+}
+
+// candidates are the servers that look for a leader, best first.
+func (e *Ensemble) candidates() []*server {
+	var out []*server
+	for _, s := range e.servers {
+		if s.looking() && !s.frozen {
+			out = append(out, s)
+		}
+	}
+	slices.SortFunc(out, func(a, b *server) int {
+		return cmp.Or(b.compareLog(a), cmp.Compare(b.id, a.id))
+	})
+	return out
+}
+
+// compareLog orders servers by how advanced they are: the epoch that they agreed to comes before
+// the last zxid, or a proposal that died with its leader could come back to life.
+func (s *server) compareLog(o *server) int {
+	return cmp.Or(cmp.Compare(s.epoch, o.epoch), cmp.Compare(s.lastLogged(), o.lastLogged()))
+}
+
+// lastLogged is the last zxid of the log, committed or not.
+func (s *server) lastLogged() int64 {
+	if n := len(s.tail); n > 0 {
+		return s.tail[n-1].zxid
+	}
+	return s.applied.txn.zxid
+}
+
+// leaderFor is the youngest leader within reach, but none of an epoch before the server's own: to
+// follow such a one would undo what a quorum has committed since (Learner.registerWithLeader).
+func (e *Ensemble) leaderFor(s *server) *server {
+	var best *server
+	for _, l := range e.servers {
+		reachable := l.lead != nil && l.lead.epoch >= s.epoch && !l.frozen && e.connected(s.name, l.name)
+		if reachable && (best == nil || l.lead.epoch > best.lead.epoch) {
+			best = l
+		}
+	}
+	return best
+}
+
+func (e *Ensemble) votersFor(s *server) []*server {
+	var out []*server
+	for _, v := range e.candidates() {
+		if v == s || v.compareLog(s) <= 0 && e.connected(s.name, v.name) {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+func (s *server) becomeLeader() {
+	if len(s.e.servers) > 1 {
+		s.e.epoch++
+	}
+	l := &leadership{server: s, epoch: s.e.epoch}
+	s.lead = l
+	s.e.stats.Elections++
+	if s.e.quorum() == 1 {
+		l.activate()
+		return
+	}
+	s.after(time.Duration(s.e.cfg.InitLimit)*s.e.cfg.Tick, func() {
+		if s.lead == l && !l.active {
+			s.retire()
+		}
+	})
+}
+
+// follow connects to a leader (Follower.followLeader).
+func (s *server) follow(leader *server) {
+	ch := newChannel(s, leader)
+	l := &learning{ch: ch, heard: s.e.now(), touched: make(map[int64]int32)}
+	s.learn = l
+	s.watchdog(&l.heard, s.e.cfg.InitLimit, func() bool { return s.learn == l && !s.serving }, s.retire)
+	s.e.send(s.name, leader.name, func() {
+		leader.deliver(ch.leaderLife, func() { leader.join(ch) })
+	})
+}
+
+// join takes a follower in: it gets the leader's log, and from then on every proposal and commit.
+func (s *server) join(ch *channel) {
+	l := s.lead
+	if l == nil || ch.followerClosed {
+		ch.closeLeader()
+		return
+	}
+	n := &learner{ch: ch, heard: s.e.now()}
+	l.learners = append(l.learners, n)
+	s.watchdog(&n.heard, s.e.cfg.InitLimit, func() bool { return n.known() && !n.synced }, func() { l.drop(ch) })
+	committed, tail := s.applied, slices.Clone(s.tail)
+	ch.toFollower(func(f *server) {
+		f.adopt(l.epoch, committed, tail)
+		ch.toLeader(func(n *learner) { n.ready(tail) })
+	})
+}
+
+// adopt makes the server's log the leader's: DIFF, TRUNC and SNAP in one.
+func (s *server) adopt(epoch int64, committed *entry, tail []*txn) {
+	s.epoch, s.tail = epoch, nil
+	for s.applied.txn.zxid < committed.txn.zxid {
+		s.commit(s.applied.next.txn)
+	}
+	for _, x := range tail {
+		if x.zxid > s.applied.txn.zxid {
+			s.tail = append(s.tail, x)
+		}
+	}
+	s.flushed = s.lastLogged()
+}
+
+// ready is the follower's word that it has the leader's log: a vote for all that is in it, and for
+// the leader itself (the ACK of NEWLEADER).
+func (n *learner) ready(tail []*txn) {
+	l := n.ch.leader.lead
+	n.synced = true
+	if !l.active {
+		if l.supporters() >= l.server.e.quorum() {
+			l.activate()
+		}
+		return
+	}
+	for _, x := range tail {
+		l.ack(x.zxid, n.ch.follower)
+	}
+	n.upToDate()
+}
+
+// upToDate lets the follower serve clients. From here on both ends give each other up after
+// syncLimit ticks of silence.
+func (n *learner) upToDate() {
+	s := n.ch.leader
+	s.watchdog(&n.heard, s.e.cfg.SyncLimit, n.known, func() { s.lead.drop(n.ch) })
+	n.commit(func(f *server) {
+		l := f.learn
+		f.serving = true
+		f.watchdog(&l.heard, f.e.cfg.SyncLimit, func() bool { return f.learn == l }, f.retire)
+	})
+}
+
+// known reports whether the leader still has the learner.
+func (n *learner) known() bool { return n.ch.leader.lead.find(n.ch) == n }
+
+// activate begins the reign: the log that a quorum now shares is committed, sessions get fresh
+// timers, clients are let in (Leader.startZkServer).
+func (l *leadership) activate() {
+	s := l.server
+	for _, x := range slices.Clone(s.tail) {
+		l.announce(x)
+		s.commit(x)
+	}
+	l.active, s.epoch = true, l.epoch
+	l.zxid = s.applied.txn.zxid
+	if len(s.e.servers) > 1 {
+		l.zxid = l.epoch << 32
+		// Only the leader's own clock starts at the new epoch; followers keep their last
+		// transaction until there is a newer one. So a client of the leader may be refused by them.
+		s.processed = l.zxid
+	}
+	l.outlook = s.tree.clone()
+	l.tracker = newTracker(s)
+	for _, id := range slices.Sorted(maps.Keys(s.sessions)) {
+		l.tracker.track(id, s.sessions[id], nil)
+	}
+	s.serving = true
+	for _, n := range l.learners {
+		if n.synced {
+			n.upToDate()
+		}
+	}
+	if len(s.e.servers) > 1 {
+		s.after(s.e.cfg.Tick/2, l.beat)
+	}
+	s.after(s.e.cfg.ContainerCheck, l.sweep)
+}
+
+// sweep removes containers that had a child once and have none now (ContainerManager.checkContainers).
+func (l *leadership) sweep() {
+	s := l.server
+	if s.lead != l {
+		return
+	}
+	for _, path := range s.tree.emptyContainers(s.e.wallMs(), s.e.cfg.ContainerNeverUsed) {
+		l.own(&request{op: opDeleteContainer, path: path})
+	}
+	s.after(s.e.cfg.ContainerCheck, l.sweep)
+}
+
+func (t *tree) emptyContainers(nowMs int64, neverUsed time.Duration) []string {
+	var out []string
+	for path := range t.containers {
+		n := t.nodes[path]
+		unused := neverUsed > 0 && nowMs-n.mtime > neverUsed.Milliseconds()
+		if len(n.children) == 0 && (n.cversion > 0 || unused) {
+			out = append(out, path)
+		}
+	}
+	slices.Sort(out)
+	return out
+}

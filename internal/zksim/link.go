@@ -1,0 +1,56 @@
+package zksim
+
+import "time"
+
+// link is one direction of the network between two parties. It keeps order and loses nothing, as
+// TCP does: a cut link holds what was sent, and delivers it when healed, unless the connection has
+// been given up meanwhile. That late delivery is the nastier fault, and the true one.
+type link struct {
+	cut     bool
+	delay   func() time.Duration // nil: none
+	lastDue time.Duration
+	queue   []message
+}
+
+type message struct {
+	due time.Duration
+	do  func()
+}
+
+type route struct{ from, to string }
+
+func (e *Ensemble) link(from, to string) *link {
+	l := e.links[route{from, to}]
+	if l == nil {
+		l = &link{}
+		e.links[route{from, to}] = l
+	}
+	return l
+}
+
+// send lets do happen at the other end.
+func (e *Ensemble) send(from, to string, do func()) {
+	l := e.link(from, to)
+	due := e.now()
+	if l.delay != nil {
+		due += max(0, l.delay())
+	}
+	l.lastDue = max(l.lastDue, due)
+	l.queue = append(l.queue, message{l.lastDue, do})
+	e.at(l.lastDue, func() { e.pump(l) })
+}
+
+// pump delivers what has arrived. Each message has an event that calls it; on a cut link that event
+// does nothing, and heal calls it again.
+func (e *Ensemble) pump(l *link) {
+	for !l.cut && len(l.queue) > 0 && l.queue[0].due <= e.now() {
+		m := l.queue[0]
+		l.queue[0] = message{}
+		l.queue = l.queue[1:]
+		m.do()
+	}
+}
+
+func (e *Ensemble) connected(a, b string) bool {
+	return !e.link(a, b).cut && !e.link(b, a).cut
+}

@@ -1,0 +1,48 @@
+package zksim_test
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/zkelection/election/internal/zksim"
+)
+
+// recorded are the answers that a real ZooKeeper gave to the scenarios.
+func recorded(t *testing.T) map[string][]string {
+	t.Helper()
+	b, err := os.ReadFile("testdata/answers.json")
+	require.NoError(t, err)
+	var out map[string][]string
+	require.NoError(t, json.Unmarshal(b, &out))
+	return out
+}
+
+// simulated plays a scenario on n servers in memory.
+func simulated(t *testing.T, sc scenario, n int) (answers []string) {
+	inBubble(t, conformant(n), func(t *testing.T, e *zksim.Ensemble) {
+		answers = play(t, sc, site{strings.Split(e.ConnectString(), ","), e.Dialer()})
+	})
+	return answers
+}
+
+// conformant is an ensemble with the settings that the real servers of these tests have.
+func conformant(n int) zksim.Config {
+	return zksim.Config{Servers: n, Tick: 500 * time.Millisecond, MaxSession: 10 * time.Minute, ContainerCheck: 500 * time.Millisecond}
+}
+
+func TestAnswersAreThoseOfARealZooKeeper(t *testing.T) {
+	want := recorded(t)
+	require.Len(t, want, len(scenarios()))
+	for _, n := range []int{1, 3} {
+		for _, sc := range scenarios() {
+			t.Run(zksim.ServerName(n)+"/"+sc.name, func(t *testing.T) {
+				require.Equal(t, want[sc.name], simulated(t, sc, n))
+			})
+		}
+	}
+}
