@@ -1,0 +1,86 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/zkelection/election/examples/internal/demo"
+)
+
+var (
+	processes = regexp.MustCompile(`\(process (\d+)\)`)
+	balancer  = regexp.MustCompile(`NGINX +http://(\S+) \(configuration: (\S+)\)`)
+	zookeeper = regexp.MustCompile(`ZooKeeper (\d\S+:\d+)`)
+)
+
+func TestOneCommandRunsItAllAndLeavesNothingBehind(t *testing.T) {
+	t.Setenv("ZOOKEEPER_CONNECTION_STRING", "") // the command's own
+	cmd := exec.Command("go", "run", ".")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // what a terminal's Ctrl-C reaches
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	cmd.Stderr = cmd.Stdout
+	began := time.Now()
+	require.NoError(t, cmd.Start())
+	stop := time.AfterFunc(3*limit, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) })
+	defer stop.Stop()
+	lines := bufio.NewReader(out)
+	guide := readGuide(t, lines)
+	t.Logf("it stood after %v", time.Since(began).Round(time.Millisecond))
+	require.True(t, strings.HasPrefix(guide, demo.Notice+"\n"), "%s", guide)
+	pids := processes.FindAllStringSubmatch(guide, -1)
+	require.Len(t, pids, 3)
+	at := balancer.FindStringSubmatch(guide)
+	write := ask(http.MethodPost, "http://"+at[1]+hello)
+	require.True(t, write.ok(), "%+v", write)
+
+	require.NoError(t, syscall.Kill(-cmd.Process.Pid, syscall.SIGINT))
+	rest, err := io.ReadAll(lines)
+	require.NoError(t, err)
+	_ = cmd.Wait() // go run calls an interrupt a failure, whatever its program makes of it
+	require.True(t, strings.HasSuffix(string(rest), "stopped; nothing is left running\n"), "%s", rest)
+	for _, pid := range pids {
+		n, err := strconv.Atoi(pid[1])
+		require.NoError(t, err)
+		require.ErrorIs(t, syscall.Kill(n, 0), syscall.ESRCH, "process %d", n)
+	}
+	for _, addr := range []string{at[1], zookeeper.FindStringSubmatch(guide)[1]} {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			conn.Close()
+		}
+		require.ErrorIs(t, err, syscall.ECONNREFUSED, addr)
+	}
+	_, err = os.Stat(filepath.Dir(at[2]))
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+// readGuide reads what the command prints up to the end of what there is to try.
+func readGuide(t *testing.T, lines *bufio.Reader) string {
+	t.Helper()
+	var text strings.Builder
+	for {
+		line, err := lines.ReadString('\n')
+		text.WriteString(line)
+		require.NoError(t, err, fmt.Sprint("the command ended early:\n", &text))
+		if strings.HasPrefix(line, "Ctrl-C") {
+			return text.String()
+		}
+	}
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/zkelection/election/examples/activepassive/internal/cluster"
+	"github.com/zkelection/election/examples/activepassive/internal/discovery"
+	"github.com/zkelection/election/internal/zktest"
+)
+
+func TestServiceAnswersAsInThePost(t *testing.T) {
+	root := ownRoot(t)
+	s := startSystem(t, root, brief)
+	t.Run("writes reach the leader and reads are spread", s.writesReachTheLeaderAndReadsAreSpread)
+	t.Run("each node says whether it leads and others refuse writes", s.eachNodeSaysWhetherItLeadsAndOthersRefuseWrites)
+	t.Run("registry and latch look as in the post", func(t *testing.T) { s.registryAndLatch(t, root) })
+}
+
+func (s *system) writesReachTheLeaderAndReadsAreSpread(t *testing.T) {
+	leader := s.must(http.MethodPost, hello)
+	require.NotEmpty(t, leader.token)
+	for _, method := range []string{"POST", "POST", "POST", "POST", "DELETE", "DELETE", "PUT", "PUT", "PATCH"} {
+		a := s.must(method, hello)
+		require.Equal(t, leader.body, a.body, "%s", method)
+		require.Equal(t, leader.token, a.token, "%s", method)
+	}
+	reads := map[string]int{}
+	for range 30 {
+		a := s.must(http.MethodGet, hello)
+		require.Empty(t, a.token, "a read is nobody's in particular")
+		reads[a.body]++
+	}
+	t.Log("reads:", reads)
+	for _, n := range s.Nodes {
+		require.GreaterOrEqual(t, reads[n.ID], 5, "%s of %v", n.ID, reads)
+	}
+}
+
+func (s *system) eachNodeSaysWhetherItLeadsAndOthersRefuseWrites(t *testing.T) {
+	leader := s.must(http.MethodPost, hello).body
+	for _, n := range s.Nodes {
+		url := "http://" + n.Addr
+		leads := ask(http.MethodGet, url+"/microservice/test")
+		require.Equal(t, fmt.Sprint(n.ID == leader), leads.body, n.ID)
+		require.Equal(t, n.ID, ask(http.MethodGet, url+hello).body)
+		health := ask(http.MethodGet, url+"/healthz")
+		require.Equal(t, http.StatusOK, health.status)
+		require.Contains(t, health.body, `"node":"`+n.ID+`"`)
+		write := ask(http.MethodPost, url+hello)
+		if n.ID == leader {
+			require.Equal(t, http.StatusOK, write.status)
+			continue
+		}
+		require.Equal(t, http.StatusServiceUnavailable, write.status)
+		require.Contains(t, write.body, "is not the leader")
+		require.Empty(t, write.token)
+	}
+}
+
+func (s *system) registryAndLatch(t *testing.T, root string) {
+	leader := s.node(s.must(http.MethodPost, hello).body)
+	conn, err := discovery.Dial(root, session, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	defer conn.Close()
+	entries, err := conn.Read("/service-discovery/bookService")
+	require.NoError(t, err)
+	require.Len(t, entries, 3)
+	for _, e := range entries {
+		var in discovery.Instance
+		require.NoError(t, json.Unmarshal([]byte(e.Value), &in))
+		require.Equal(t, "/service-discovery/bookService/"+in.ID, e.Key)
+		addr := net.JoinHostPort(in.Address, strconv.Itoa(in.Port))
+		require.Equal(t, addr == leader.Addr, in.Payload.Leader, e.Value)
+	}
+	line, err := conn.Read("/example/leader")
+	require.NoError(t, err)
+	require.Len(t, line, 3)
+	for _, e := range line {
+		require.Regexp(t, `^/example/leader/_c_[0-9a-f-]{36}-latch-\d{10}$`, e.Key)
+		require.Regexp(t, `^node-[123]$`, e.Value)
+	}
+}
+
+// out is content when gone is in no upstream and somebody else takes writes.
+func (s *system) out(gone *cluster.Node) error {
+	up, err := s.NGINX.Upstreams()
+	switch {
+	case err != nil:
+		return err
+	case slices.Contains(up["read_nodes"], gone.Addr):
+		return fmt.Errorf("%s still in read_nodes %v", gone.ID, up["read_nodes"])
+	case len(up["write_nodes"]) != 1 || up["write_nodes"][0] == gone.Addr:
+		return fmt.Errorf("write_nodes are %v", up["write_nodes"])
+	}
+	write := ask(http.MethodPost, s.URL+hello)
+	if !write.ok() || write.body == gone.ID {
+		return fmt.Errorf("a write is answered with %d %q, error %v", write.status, write.body, write.err)
+	}
+	return nil
+}
+
+func TestKilledLeaderIsReplacedWithinTheSessionTimeout(t *testing.T) {
+	s := startSystem(t, ownRoot(t), brief)
+	before := s.must(http.MethodPost, hello)
+	leader := s.node(before.body)
+	killed := time.Now()
+	require.NoError(t, leader.Kill())
+	gap := s.settle("new writer", func() error {
+		s.must(http.MethodGet, hello) // NGINX asks the next node
+		return s.out(leader)
+	}).Sub(killed)
+	require.LessOrEqual(t, gap, session+2*time.Second)
+	after := s.must(http.MethodPost, hello)
+	require.NotEqual(t, before.body, after.body)
+	require.Greater(t, number(t, after.token), number(t, before.token))
+	t.Logf("%s killed; out of both upstreams and %s writing after %v (session timeout %v)",
+		before.body, after.body, gap.Round(time.Millisecond), session)
+}
+
+func TestConfigurationStaysWhileZooKeeperIsAway(t *testing.T) {
+	server := zktest.Start(t)
+	s := startSystem(t, server.Addr(), brief)
+	leader := s.must(http.MethodPost, hello).body
+	good := s.config()
+	require.NoError(t, server.Stop(s.ctx))
+	s.await(limit, "end of the leader's lease", func() error {
+		if a := ask(http.MethodPost, s.URL+hello); a.status != http.StatusServiceUnavailable {
+			return fmt.Errorf("a write is answered with %d %q", a.status, a.body)
+		}
+		return nil
+	})
+	reads := map[string]bool{}
+	for range 9 {
+		reads[s.must(http.MethodGet, hello).body] = true
+	}
+	require.Len(t, reads, 3, "everybody still answers reads")
+	dead := s.Nodes[0]
+	if dead.ID == leader {
+		dead = s.Nodes[1]
+	}
+	require.NoError(t, dead.Kill())
+	for range 9 {
+		s.must(http.MethodGet, hello)
+	}
+	require.Equal(t, good, s.config())
+
+	require.NoError(t, server.Restart(s.ctx))
+	s.settle("recovery without "+dead.ID, func() error { return s.out(dead) })
+}

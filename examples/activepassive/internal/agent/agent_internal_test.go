@@ -1,0 +1,165 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/zkelection/election/examples/activepassive/internal/discovery"
+	"github.com/zkelection/election/internal/zktest"
+)
+
+func TestMain(m *testing.M) { os.Exit(zktest.Main(m)) }
+
+// resource is a template resource in a folder of its own, which lists the keys of /things.
+func resource(t *testing.T, check, reload string) Template {
+	t.Helper()
+	dir := t.TempDir()
+	text := `{{range gets "/things/*"}}{{.Key}}={{.Value}} {{end}}`
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "in.tmpl"), []byte(text), 0o600))
+	file := filepath.Join(dir, "t.toml")
+	require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, "[template]\nsrc = 'in.tmpl'\ndest = 'out'\nkeys = ['/things/']\n"+
+		"check_cmd = %q\nreload_cmd = %q\n", check, reload), 0o600))
+	tmpl, err := Load(file)
+	require.NoError(t, err)
+	return tmpl
+}
+
+func read(t *testing.T, tmpl Template) string {
+	t.Helper()
+	text, err := os.ReadFile(tmpl.Dest)
+	require.NoError(t, err)
+	return string(text)
+}
+
+func thing(name, value string) map[string][]discovery.Entry {
+	return map[string][]discovery.Entry{"/things/": {{Key: "/things/" + name, Value: value}}}
+}
+
+func agent(tmpl Template) *Agent { return &Agent{Template: tmpl, Log: slog.New(slog.DiscardHandler)} }
+
+func TestLoadReadsThePostsFile(t *testing.T) {
+	got, err := Load("../../nginx/nginx.conf.toml")
+	require.NoError(t, err)
+	require.Equal(t, "../../nginx/services.conf.tmpl", got.Src)
+	require.Equal(t, "/etc/nginx/nginx.conf", got.Dest)
+	require.Equal(t, []string{"/service-discovery/bookService/"}, got.Keys)
+	require.Equal(t, "/usr/sbin/nginx -t -c {{.src}}", got.CheckCmd)
+	require.Contains(t, got.ReloadCmd, "-s reload")
+}
+
+func TestLoadNamesEveryMistake(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "t.toml")
+	require.NoError(t, os.WriteFile(file, []byte("[template]\nsrc = 'a'\ncheck_comand = 'x'\n"), 0o600))
+	_, err := Load(file)
+	for _, part := range []string{"template.check_comand", "template.dest is missing", "template.keys is missing"} {
+		require.ErrorContains(t, err, part)
+	}
+}
+
+func TestFileIsReplacedAndReloadedOnChangeOnly(t *testing.T) {
+	count := filepath.Join(t.TempDir(), "reloads")
+	a := agent(resource(t, "", "echo once >> "+Quote(count)))
+	for range 3 {
+		require.NoError(t, a.update(t.Context(), thing("x", "1")))
+	}
+	require.Equal(t, "/things/x=1 ", read(t, a.Template))
+	reloads, err := os.ReadFile(count)
+	require.NoError(t, err)
+	require.Equal(t, "once\n", string(reloads))
+}
+
+func TestLastGoodFileStaysWhenTheCheckFails(t *testing.T) {
+	a := agent(resource(t, "grep -q good {{.src}}", "false"))
+	a.Template.ReloadCmd = ""
+	require.NoError(t, a.update(t.Context(), thing("x", "good")))
+	err := a.update(t.Context(), thing("x", "bad"))
+	require.ErrorContains(t, err, "check_cmd")
+	require.ErrorContains(t, err, "stays as it is")
+	require.Equal(t, "/things/x=good ", read(t, a.Template))
+	left, err := filepath.Glob(filepath.Join(filepath.Dir(a.Template.Dest), ".out.*"))
+	require.NoError(t, err)
+	require.Empty(t, left, "nothing staged is left behind")
+}
+
+func TestReloadIsDueUntilItSucceeds(t *testing.T) {
+	ready := filepath.Join(t.TempDir(), "ready")
+	a := agent(resource(t, "", "test -e "+Quote(ready)))
+	require.ErrorContains(t, a.update(t.Context(), thing("x", "1")), "reload_cmd")
+	require.ErrorContains(t, a.update(t.Context(), thing("x", "1")), "reload_cmd")
+	require.NoError(t, os.WriteFile(ready, nil, 0o600))
+	require.NoError(t, a.update(t.Context(), thing("x", "1")))
+	require.NoError(t, os.Remove(ready))
+	require.NoError(t, a.update(t.Context(), thing("x", "1")), "and then no more")
+}
+
+func TestJunkInTheRegistryIsAnErrorAndChangesNothing(t *testing.T) {
+	a := agent(resource(t, "", ""))
+	require.NoError(t, os.WriteFile(a.Template.Src, []byte(`{{range gets "/things/*"}}{{$d := json .Value}}{{$d.port}}{{end}}`), 0o600))
+	require.NoError(t, a.update(t.Context(), thing("x", `{"port":8070}`)))
+	require.ErrorContains(t, a.update(t.Context(), thing("x", "junk")), "junk")
+	require.ErrorContains(t, a.update(t.Context(), thing("x", `{"no":"port"}`)), "port")
+	require.Equal(t, "8070", read(t, a.Template))
+}
+
+func TestQuotedIsOneWord(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "it's a file")
+	require.NoError(t, run(t.Context(), "test", "echo x > "+Quote(out)))
+	require.FileExists(t, out)
+}
+
+func TestAgentFollowsTheRegistryAndKeepsTheFileWhileItIsAway(t *testing.T) {
+	server := zktest.Start(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	conn, err := discovery.Dial(server.Addr(), 4*time.Second, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	defer conn.Close()
+	a := agent(resource(t, "", ""))
+	a.Conn = conn
+	a.Template.Keys = []string{"/registry/things"}
+	require.NoError(t, os.WriteFile(a.Template.Src, []byte(`{{range gets "/registry/things/*"}}{{$d := json .Value}}{{$d.port}} {{end}}`), 0o600))
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx, false) }()
+
+	register := func(port int) *discovery.Registration {
+		r, err := conn.Register(ctx, "/registry", discovery.NewInstance("things", "h", port), a.Log)
+		require.NoError(t, err)
+		return r
+	}
+	first := register(1)
+	await(t, ctx, a.Template, "1 ")
+	require.NoError(t, server.Stop(ctx))
+	require.Equal(t, "1 ", read(t, a.Template))
+	require.NoError(t, server.Restart(ctx))
+	register(2)
+	require.NoError(t, first.Close(ctx))
+	await(t, ctx, a.Template, "2 ")
+	cancel()
+	require.NoError(t, <-done)
+}
+
+// await polls: what is to be seen is a file.
+func await(t *testing.T, ctx context.Context, tmpl Template, want string) {
+	t.Helper()
+	every := time.NewTicker(10 * time.Millisecond)
+	defer every.Stop()
+	for {
+		text, err := os.ReadFile(tmpl.Dest)
+		if err == nil && string(text) == want {
+			return
+		}
+		select {
+		case <-every.C:
+		case <-ctx.Done():
+			require.FailNow(t, "not rendered", "want %q, have %q, %v", want, text, errors.Join(err, ctx.Err()))
+		}
+	}
+}

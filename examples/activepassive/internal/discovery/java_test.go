@@ -1,0 +1,102 @@
+package discovery_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/zkelection/election/examples/activepassive/internal/discovery"
+	"github.com/zkelection/election/internal/zktest"
+)
+
+// jars are Curator's and what it needs, where Debian puts them.
+var jars = []string{"curator-x-discovery", "curator-framework", "curator-client", "curator-recipes", "zookeeper",
+	"zookeeper-jute", "guava", "jackson-core", "jackson-databind", "jackson-annotations", "slf4j-api", "slf4j-nop",
+	"netty-all", "snappy-java", "metrics-core"}
+
+// classpath fails where something is missing, and says what to install.
+func classpath(t *testing.T) string {
+	t.Helper()
+	var paths, missing []string
+	for _, jar := range jars {
+		path := filepath.Join("/usr/share/java", jar+".jar")
+		if _, err := os.Stat(path); err != nil {
+			missing = append(missing, path)
+		}
+		paths = append(paths, path)
+	}
+	if _, err := exec.LookPath("javac"); err != nil {
+		missing = append(missing, "javac")
+	}
+	if len(missing) > 0 {
+		require.FailNow(t, "Curator is not installed; on Debian: "+
+			"apt-get install openjdk-17-jdk-headless libcurator-discovery-java libcurator-recipes-java", "missing: %v", missing)
+	}
+	return strings.Join(paths, ":")
+}
+
+// compile returns the class path with the program in testdata.
+func compile(t *testing.T) string {
+	t.Helper()
+	var sources []string
+	require.NoError(t, filepath.WalkDir("testdata/java", func(path string, _ os.DirEntry, err error) error {
+		if strings.HasSuffix(path, ".java") {
+			sources = append(sources, path)
+		}
+		return err
+	}))
+	libraries, classes := classpath(t), t.TempDir()
+	out, err := exec.CommandContext(within(t), "javac",
+		append([]string{"-cp", libraries, "-d", classes}, sources...)...).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return libraries + ":" + classes
+}
+
+func TestCuratorReadsOurInstancesAndWeReadCurators(t *testing.T) {
+	place := root(t)
+	connect := zktest.Shared(t).Addr()
+	ours := dial(t, connect+place)
+	_, in := register(t, ours, 8070)
+
+	// Curator takes the chroot as part of the base path.
+	java := exec.CommandContext(within(t), "java", "-cp", compile(t), "Discover", connect, place+base)
+	java.Stderr = os.Stderr
+	stdin, err := java.StdinPipe()
+	require.NoError(t, err)
+	stdout, err := java.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, java.Start())
+	found := readUntilDone(t, stdout)
+	require.Contains(t, found, fmt.Sprintf("bookService %s http://127.0.0.1:8070 leader=false DYNAMIC enabled=true sslPort=null registered=%d",
+		in.ID, in.Registered))
+	require.Len(t, found, 2, "ours and its own: %v", found)
+
+	await := follow(t, dial(t, connect+place))
+	all := await("Curator's instance", func(e []discovery.Entry) bool { return len(e) == 2 })
+	curators, ok := discovery.Newest(all)
+	require.True(t, ok, "it says that it leads: %v", all)
+	require.Contains(t, curators.Value, `"port":8090`)
+	require.NoError(t, stdin.Close())
+	require.NoError(t, java.Wait())
+	await("Curator gone", func(e []discovery.Entry) bool { return len(e) == 1 })
+}
+
+func readUntilDone(t *testing.T, r io.Reader) (lines []string) {
+	t.Helper()
+	scan := bufio.NewScanner(r)
+	for scan.Scan() {
+		if scan.Text() == "done" {
+			return lines
+		}
+		lines = append(lines, scan.Text())
+	}
+	require.FailNow(t, "the Java program ended early", "%v %v", lines, scan.Err())
+	return nil
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"net/http"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Three of four requests are reads.
+const (
+	rate     = 200 // per second
+	inFlight = 64
+)
+
+// load asks at a steady rate until it is stopped.
+type load struct {
+	url  string
+	quit chan struct{}
+	work sync.WaitGroup
+
+	mu      sync.Mutex // guards the following
+	answers []answer
+}
+
+func (s *system) load() *load {
+	l := &load{url: s.URL + hello, quit: make(chan struct{})}
+	s.t.Cleanup(l.stop)
+	l.work.Go(l.run)
+	return l
+}
+
+func (l *load) run() {
+	every := time.NewTicker(time.Second / rate)
+	defer every.Stop()
+	free := make(chan struct{}, inFlight)
+	for i := 0; ; i++ {
+		select {
+		case <-every.C:
+		case <-l.quit:
+			return
+		}
+		method := http.MethodGet
+		if i%4 == 0 {
+			method = http.MethodPost
+		}
+		free <- struct{}{}
+		l.work.Go(func() {
+			defer func() { <-free }()
+			a := ask(method, l.url)
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.answers = append(l.answers, a)
+		})
+	}
+}
+
+// stop is safe to call twice.
+func (l *load) stop() {
+	select {
+	case <-l.quit:
+	default:
+		close(l.quit)
+	}
+	l.work.Wait()
+}
+
+// count tells how many answers so far satisfy want.
+func (l *load) count(want func(answer) bool) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, a := range l.answers {
+		if want(a) {
+			n++
+		}
+	}
+	return n
+}
+
+func number(t *testing.T, token string) int64 {
+	t.Helper()
+	n, err := strconv.ParseInt(token, 10, 64)
+	require.NoError(t, err)
+	return n
+}

@@ -1,0 +1,64 @@
+package nginx_test
+
+import (
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/zkelection/election/examples/activepassive/internal/agent"
+	"github.com/zkelection/election/examples/activepassive/internal/discovery"
+	"github.com/zkelection/election/examples/activepassive/nginx"
+	"github.com/zkelection/election/internal/zktest"
+)
+
+func TestMain(m *testing.M) { os.Exit(zktest.Main(m)) }
+
+// prepare makes a folder whose name needs quoting.
+func prepare(t *testing.T) *nginx.Folder {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "it's here")
+	require.NoError(t, os.Mkdir(dir, 0o755))
+	f, err := nginx.Prepare(dir, "127.0.0.1:1081")
+	require.NoError(t, err)
+	return f
+}
+
+func TestEmptyRegistryGivesAConfigurationThatNGINXAccepts(t *testing.T) {
+	f := prepare(t)
+	for _, setting := range f.Env() {
+		name, value, _ := strings.Cut(setting, "=")
+		t.Setenv(name, value)
+	}
+	conn, err := discovery.Dial(zktest.Shared(t).Addr(), 4*time.Second, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	defer conn.Close()
+	settings, err := agent.Load(f.Settings())
+	require.NoError(t, err)
+	a := agent.Agent{Conn: conn, Template: settings, Log: slog.New(slog.DiscardHandler)}
+	require.NoError(t, a.Run(t.Context(), true), "this runs nginx -t")
+	up, err := f.Upstreams()
+	require.NoError(t, err)
+	require.Empty(t, up)
+}
+
+func TestUpstreamsAreReadFromTheConfiguration(t *testing.T) {
+	f := prepare(t)
+	text := "upstream read_nodes {\n\tserver a:1;\n\tserver b:2;\n}\nupstream write_nodes {\n\tserver 127.0.0.1:1 down;\n}\n"
+	require.NoError(t, os.WriteFile(f.Config(), []byte(text), 0o600))
+	up, err := f.Upstreams()
+	require.NoError(t, err)
+	require.Equal(t, map[string][]string{"read_nodes": {"a:1", "b:2"}}, up)
+}
+
+func TestSettingsTakeAnOddFolderName(t *testing.T) {
+	f := prepare(t)
+	settings, err := agent.Load(f.Settings())
+	require.NoError(t, err)
+	require.NoError(t, exec.Command("/bin/sh", "-c", settings.ReloadCmd).Run(), "nothing runs, so nothing is reloaded")
+}

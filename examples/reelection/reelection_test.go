@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"net"
+	"os"
+	"path"
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+	"github.com/stretchr/testify/require"
+
+	"github.com/zkelection/election/examples/internal/demo"
+	"github.com/zkelection/election/internal/zktest"
+)
+
+func TestMain(m *testing.M) { os.Exit(zktest.Main(m)) }
+
+// limit bounds a test; starting ZooKeeper may include making its image.
+const limit = 4 * time.Minute
+
+func program(t *testing.T) (context.Context, string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	t.Cleanup(cancel)
+	path, err := demo.Build(ctx, ".", t.TempDir())
+	require.NoError(t, err)
+	return ctx, path
+}
+
+// terminal is a candidate as somebody at a terminal sees it.
+type terminal struct {
+	*demo.Process
+	t     *testing.T
+	ctx   context.Context
+	znode string
+	seen  int // lines
+}
+
+func open(t *testing.T, ctx context.Context, connect, program string, args ...string) *terminal {
+	t.Helper()
+	p, err := demo.Start(connect, nil, program, args...)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = p.Stop(context.Background()) })
+	c := &terminal{Process: p, t: t, ctx: ctx}
+	c.shows("Name: /election/candidate_")
+	c.znode = path.Base(c.Lines()[c.seen-1])
+	return c
+}
+
+// shows waits for a line, after those that were waited for before.
+func (c *terminal) shows(line string) {
+	c.t.Helper()
+	next, err := c.Expect(c.ctx, c.seen, line)
+	require.NoError(c.t, err)
+	c.seen = next
+}
+
+// silent is true of a terminal that shows nothing more than what was waited for.
+func (c *terminal) silent() { c.t.Helper(); require.Len(c.t, c.Lines(), c.seen) }
+
+func (c *terminal) follows(leader, ahead *terminal) {
+	c.t.Helper()
+	c.shows("I am not the leader, " + leader.znode + " is the leader")
+	c.shows("Watching znode " + ahead.znode)
+}
+
+// kill ends the candidate without its leaving the line.
+func (c *terminal) kill() {
+	c.t.Helper()
+	require.NoError(c.t, c.Kill())
+	<-c.Done()
+}
+
+// patience leaves a slow machine some air: a candidate that misses its session stands anew, and tells of it.
+var patience = []string{"-session-timeout", "10s"}
+
+// The post's scenarios.
+func TestLeaderAndMiddleOneDie(t *testing.T) {
+	ctx, example := program(t)
+	server := zktest.Shared(t)
+	stand := func() *terminal { return open(t, ctx, server.Addr(), example, patience...) }
+	first := stand()
+	first.shows("I am the leader")
+	second := stand()
+	second.follows(first, first)
+	third := stand()
+	third.follows(first, second)
+	fourth := stand()
+	fourth.follows(first, third)
+	requireListing(t, server.Addr(), first, second, third, fourth)
+
+	first.kill() // the leader: the next leads, and nobody else stirs
+	second.shows("I am the leader")
+	requireListing(t, server.Addr(), second, third, fourth)
+	third.silent()
+	fourth.silent()
+
+	third.kill() // one in the middle: the one behind it watches another, and nobody else stirs
+	fourth.follows(second, second)
+	second.silent()
+
+	require.NoError(t, second.Terminate()) // in good order: the next leads without waiting for a session's end
+	fourth.shows("I am the leader")
+	require.NoError(t, second.Wait(ctx))
+	second.shows("I am the leader no more: election: closed")
+	second.shows("Session closed, exiting application")
+	fourth.silent()
+	requireListing(t, server.Addr(), fourth)
+}
+
+// requireListing compares what "ls /election" shows with the candidates in the order of the line.
+func requireListing(t *testing.T, addr string, line ...*terminal) {
+	t.Helper()
+	conn, _, err := zk.Connect([]string{addr}, 10*time.Second, zk.WithLogInfo(false))
+	require.NoError(t, err)
+	defer conn.Close()
+	children, _, err := conn.Children(electionNamespace)
+	require.NoError(t, err)
+	var want []string
+	for _, c := range line {
+		require.Regexp(t, regexp.MustCompile(`^candidate_\d{10}$`), c.znode)
+		want = append(want, c.znode)
+	}
+	require.ElementsMatch(t, want, children)
+	require.IsIncreasing(t, append(want, "candidate_~"))
+}
+
+// The README's command, on a machine where no ensemble is named.
+func TestZooKeeperOutlivesTheTerminalThatStartedItAndEndsWithTheLast(t *testing.T) {
+	ctx, example := program(t)
+	meet := freeAddress(t)
+	t.Setenv(demo.MeetEnv, meet)
+	first := open(t, ctx, "", example, patience...)
+	require.Equal(t, demo.Notice, first.Lines()[0])
+	first.shows("I am the leader")
+	second := open(t, ctx, "", example, patience...)
+	second.follows(first, first)
+
+	first.kill()
+	second.shows("I am the leader")
+	require.NoError(t, second.Terminate())
+	require.NoError(t, second.Wait(ctx))
+	require.Eventually(t, func() bool { // ZooKeeper is removed before the address is free again
+		l, err := net.Listen("tcp", meet)
+		if err == nil {
+			l.Close()
+		}
+		return err == nil
+	}, limit, 100*time.Millisecond)
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}

@@ -1,0 +1,363 @@
+package interop
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/zkelection/election"
+)
+
+// way is how a leader's time ends.
+type way string
+
+const (
+	leaves  way = "close"    // in good order
+	resigns way = "resign"   // ours alone: to the back of the line
+	killed  way = "SIGKILL"  // of its process; the session expires
+	cutOff  way = "cut off"  // nothing passes between it and ZooKeeper until its session has expired
+	expired way = "expiry"   // its session is ended at the server, while it is connected
+	deleted way = "deletion" // of its znode, by hand
+)
+
+// kind is one other library's recipe, and what it permits itself.
+type kind struct {
+	name   string
+	theirs Program
+	naming election.Naming // ours beside it
+	// permits says for each way whether the recipe itself may go on leading when the next one does, and why.
+	permits map[way]string
+	// rejoins lists the ways after which it stands again by itself.
+	rejoins []way
+	// leaderOnly: the recipe tells the leader's ID, but no participants.
+	leaderOnly bool
+}
+
+const (
+	notNoticed = "it does not watch its own znode"
+	toldLate   = "it learns of it from ZooKeeper, as late as the message comes"
+	heardLate  = "it counts two thirds of a session timeout from the last byte, which a paused process counts late"
+	noClock    = "it has no clock of its own: it learns of it when it is connected again"
+)
+
+var kinds = []kind{
+	{name: "Curator LeaderLatch", theirs: Latch, naming: election.CuratorLatch, rejoins: []way{cutOff, expired},
+		permits: map[way]string{leaves: "close deletes the znode before it tells the listeners",
+			cutOff: heardLate, expired: toldLate, deleted: notNoticed}},
+	{name: "Curator LeaderSelector", theirs: Selector, naming: election.CuratorSelector,
+		permits: map[way]string{cutOff: heardLate, expired: toldLate, deleted: notNoticed}},
+	{name: "LeaderElectionSupport", theirs: Recipe, naming: election.ZooKeeperRecipe, leaderOnly: true,
+		permits: map[way]string{cutOff: noClock, expired: noClock, deleted: notNoticed}},
+	{name: "Kazoo Election", theirs: Kazoo(), naming: election.KazooLock,
+		permits: map[way]string{cutOff: noClock, expired: noClock, deleted: notNoticed}},
+	{name: "Kazoo Election with extra patterns", theirs: Kazoo("-latch-"), naming: election.CuratorLatch,
+		permits: map[way]string{cutOff: noClock, expired: noClock, deleted: notNoticed}},
+}
+
+// ourPermits is what ours permit themselves: a session or znode taken away by hand ends a term as soon as word
+// of it comes, which the next in line may have had before.
+var ourPermits = map[way]string{expired: "by hand", deleted: "by hand"}
+
+// rounds for each kind, each a line of its own, and leaders that are ended in each.
+const (
+	rounds  = 50
+	leaders = 4
+)
+
+func TestALineOfThreeOfOursAndThreeOfTheirsHasOneLeaderAtATime(t *testing.T) {
+	for _, k := range kinds {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			m := newMixed(newStage(t), k)
+			for i := range rounds {
+				m.round(i)
+			}
+			m.report()
+		})
+	}
+}
+
+// mixed plays rounds with one kind of peers.
+type mixed struct {
+	*stage
+	kind     kind
+	procs    []*Process // three of ours, then three of theirs
+	done     map[string]int
+	slowOnes map[string]int             // by side
+	over     map[string][]time.Duration // overlaps that were permitted
+	took     map[string]time.Duration   // longest time without a leader, where that is ours to shorten
+
+	// Of the present round.
+	path    string
+	line    []string            // who stands, in order
+	homes   map[string]*Process // of each participant
+	endings map[string]way      // of each leader, in this round
+	gone    map[string]bool     // need not be closed
+	slow    bool                // one of the slow ways is still to come
+}
+
+func newMixed(s *stage, k kind) *mixed {
+	m := &mixed{stage: s, kind: k, done: map[string]int{}, slowOnes: map[string]int{},
+		over: map[string][]time.Duration{}, took: map[string]time.Duration{}}
+	for i := range 6 {
+		m.procs = append(m.procs, m.launch(m.program(i)))
+	}
+	return m
+}
+
+func (m *mixed) program(i int) Program {
+	if i < 3 {
+		return Ours(m.kind.naming)
+	}
+	return m.kind.theirs
+}
+
+// round has all six stand in random order, ends four leaders, takes one out from between, and then everybody leaves.
+func (m *mixed) round(i int) {
+	m.revive()
+	m.path = m.stage.path("%d", i)
+	m.line, m.homes = nil, map[string]*Process{}
+	m.endings, m.gone, m.slow = map[string]way{}, map[string]bool{}, i%2 == 0
+	begin := m.log.Len()
+	for _, n := range m.rng.Perm(6) {
+		id := fmt.Sprintf("r%d-%s%d", i, m.side(m.procs[n]), n%3)
+		m.homes[id], m.line = m.procs[n], append(m.line, id)
+		m.stand(m.procs[n], id, m.path, 0)
+	}
+	m.await(begin, m.line[0], "gained")
+	m.compareViews()
+	for n := range leaders {
+		m.endOne()
+		if n == 0 {
+			m.leaveFromTheMiddle()
+		}
+	}
+	m.finish()
+	m.judge()
+}
+
+// revive replaces the processes that were killed in the last round.
+func (m *mixed) revive() {
+	for i, p := range m.procs {
+		select {
+		case <-p.ended:
+			require.NoError(m, p.Close())
+			m.procs[i] = m.launch(m.program(i))
+		default:
+		}
+	}
+}
+
+func (m *mixed) side(p *Process) string {
+	if p.Program.Recipe == "go" {
+		return "ours"
+	}
+	return "theirs"
+}
+
+// leaveFromTheMiddle has one leave who does not lead: whoever is behind must find the next one ahead to watch. It is
+// given the time to. Somebody else who left meanwhile would end a LeaderElectionSupport, which reads all znodes
+// and takes one that has just gone for a failure.
+func (m *mixed) leaveFromTheMiddle() {
+	n := 1 + m.rng.IntN(len(m.line)-1)
+	id := m.line[n]
+	mark := m.log.Len()
+	m.leave(m.homes[id], id)
+	m.gone[id] = true
+	m.line = slices.Delete(m.line, n, n+1)
+	if n < len(m.line) {
+		ahead, _ := m.node(m.path, m.line[n-1])
+		m.watched(ahead, m.line[n])
+	}
+	m.onlyGained(mark, m.line[0])
+}
+
+// compareViews has each side tell who stands and who leads.
+func (m *mixed) compareViews() {
+	all, err := m.client.Participants(m.ctx(), m.path)
+	require.NoError(m, err)
+	told := make([]string, len(all))
+	for i, p := range all {
+		told[i] = p.ID
+		require.Equal(m, i == 0, p.Leader, "%v", p)
+	}
+	require.Equal(m, m.line, told, "our view of the line")
+	leader, err := m.client.Leader(m.ctx(), m.path)
+	require.NoError(m, err)
+	require.Equal(m, m.line[0], leader.ID)
+	want := strings.Join(m.line, ",")
+	for _, id := range m.line {
+		if m.kind.leaderOnly && m.side(m.homes[id]) == "theirs" {
+			require.Equal(m, m.line[0], m.ask(m.homes[id], "participants", "participants", id), "%s's view", id)
+			continue
+		}
+		require.Equal(m, want, m.ask(m.homes[id], "participants", "participants", id, m.path), "%s's view", id)
+	}
+	for i, id := range m.line {
+		require.Equal(m, fmt.Sprint(i == 0), m.ask(m.homes[id], "leader", "leader?", id), "%s, number %d", id, i)
+	}
+}
+
+// endOne ends the present leader's time in a way that has been least used, and sees the next one in office.
+func (m *mixed) endOne() {
+	leader := m.line[0]
+	w := m.choose(leader)
+	m.endings[leader] = w
+	m.done[m.side(m.homes[leader])+" "+string(w)]++
+	mark := m.log.Len()
+	m.end(leader, w)
+	m.line = m.line[1:]
+	next := m.await(mark, m.line[0], "gained")
+	m.aftermath(leader, w, mark, next)
+	m.awaitLine(m.path, func(ids []string) bool { return slices.Equal(ids, m.line) }, strings.Join(m.line, " "))
+	m.onlyGained(mark, m.line[0])
+}
+
+// slowWays last as long as a session, or until a client has come back with a new one: a second or three.
+var slowWays = []way{killed, cutOff, expired}
+
+// choose picks the way that this side has used least. Every other round has one of the slow ways, on the
+// side whose turn it is.
+func (m *mixed) choose(leader string) way {
+	side, ways := m.side(m.homes[leader]), []way{leaves, deleted}
+	if side == "ours" {
+		ways = append(ways, resigns)
+	}
+	if m.slow && (m.slowOnes[side] <= min(m.slowOnes["ours"], m.slowOnes["theirs"]) || len(m.endings) == leaders-1) {
+		ways, m.slow = slices.Clone(slowWays), false
+		m.slowOnes[side]++
+	}
+	m.rng.Shuffle(len(ways), func(i, j int) { ways[i], ways[j] = ways[j], ways[i] })
+	return slices.MinFunc(ways, func(a, b way) int {
+		return cmp.Compare(m.done[side+" "+string(a)], m.done[side+" "+string(b)])
+	})
+}
+
+func (m *mixed) end(leader string, w way) {
+	p := m.homes[leader]
+	switch w {
+	case leaves:
+		require.NoError(m, p.Leave(leader))
+		m.gone[leader] = true
+	case resigns:
+		require.NoError(m, p.Send("resign", leader))
+	case killed:
+		p.Kill()
+		m.gone[leader] = true
+	case cutOff:
+		p.Proxy.Blackhole()
+	case expired:
+		require.NoError(m, p.Proxy.ExpireSession(m.ctx()))
+	case deleted:
+		name, _ := m.node(m.path, leader)
+		require.NoError(m, m.conn.Delete(name, -1))
+	}
+}
+
+// aftermath sees what becomes of one who led: whether it stands again, and that it does not believe for ever.
+func (m *mixed) aftermath(leader string, w way, mark int, next Event) {
+	p := m.homes[leader]
+	if w == cutOff {
+		p.Proxy.Heal()
+	}
+	ours := m.side(p) == "ours"
+	again := ours && w != leaves && w != killed || slices.Contains(m.kind.rejoins, w)
+	if w == deleted && !ours {
+		// It leads on, next to the next one, until it is told to leave.
+		require.Equal(m, "true", m.ask(p, "leader", "leader?", leader), "%s would notice a deletion", m.kind.name)
+		m.leave(p, leader)
+		m.gone[leader] = true
+	}
+	if again {
+		m.line = append(m.line, leader)
+	}
+	lost := m.await(mark, leader, "lost", "killed")
+	if ours && w != killed {
+		took := time.Duration(next.At - lost.At)
+		m.took[string(w)] = max(m.took[string(w)], took)
+	}
+}
+
+// onlyGained checks that nobody but the one whose turn it is has come to lead.
+func (m *mixed) onlyGained(mark int, who string) {
+	events, _ := m.log.Since(mark)
+	for _, e := range events {
+		if e.What == "gained" && e.Who != who {
+			require.FailNow(m, "out of turn", "%s gained, it was the turn of %s: %v", e.Who, who, events)
+		}
+		require.NotContains(m, []string{"failed", "error"}, e.What, "%v", e)
+	}
+}
+
+// finish has everybody leave, and the line empty.
+func (m *mixed) finish() {
+	mark := m.log.Len()
+	for id, p := range m.homes {
+		if !m.gone[id] {
+			require.NoError(m, p.Leave(id))
+		}
+	}
+	for id := range m.homes {
+		if !m.gone[id] {
+			m.await(mark, id, "closed")
+		}
+	}
+	m.awaitLine(m.path, func(ids []string) bool { return len(ids) == 0 }, "nobody")
+}
+
+// judge looks at all beliefs of the round: no two at an instant, but where the one who led first permits it.
+func (m *mixed) judge() {
+	var spans []Span
+	for _, s := range m.log.Spans() {
+		if m.homes[s.Who] != nil {
+			require.NotEqual(m, int64(Lasting), s.To, "%v still believes", s)
+			spans = append(spans, s)
+		}
+	}
+	for i, first := range spans {
+		for _, second := range spans[i+1:] {
+			if lap := first.Overlap(second); lap > 0 {
+				m.excuse(first, second, lap)
+			}
+		}
+	}
+}
+
+// excuse fails the test unless the way in which the first one's time ended permits the overlap.
+func (m *mixed) excuse(first, second Span, lap time.Duration) {
+	w, side, permits := m.endings[first.Who], m.side(m.homes[first.Who]), m.kind.permits
+	if side == "ours" {
+		permits = ourPermits
+	}
+	why := permits[w]
+	require.NotEmpty(m, why, "two leaders for %v: %v (ended by %s) and %v", lap, first, w, second)
+	if side == "ours" {
+		require.Less(m, lap, timeout, "ours took longer than a session to notice: %v and %v", first, second)
+	}
+	key := fmt.Sprintf("%s %s", side, w)
+	m.over[key] = append(m.over[key], lap)
+}
+
+// report prints what was done and seen, and that nothing was left out.
+func (m *mixed) report() {
+	for _, key := range slices.Sorted(maps.Keys(m.done)) {
+		laps := m.over[key]
+		text := fmt.Sprintf("%-18s %3d times", key, m.done[key])
+		if len(laps) > 0 {
+			text += fmt.Sprintf(", two leaders in %d of them, for %v at most", len(laps), slices.Max(laps).Round(time.Microsecond))
+		}
+		m.Log(text)
+		require.GreaterOrEqual(m, m.done[key], 3, key)
+	}
+	for _, w := range []way{leaves, killed, cutOff, expired, deleted} {
+		require.Contains(m, m.done, "ours "+string(w))
+		require.Contains(m, m.done, "theirs "+string(w))
+	}
+	m.Log("from our work's end to the next one's beginning, at most:", m.took)
+}

@@ -1,0 +1,379 @@
+package interop
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/zkelection/election"
+	"github.com/zkelection/election/internal/zktest"
+)
+
+// pair is one process of ours and one of theirs; each may host several participants.
+type pair struct {
+	*stage
+	kind         kind
+	ours, theirs *Process
+}
+
+// with is the pair in a subtest.
+func (p *pair) with(t *testing.T) *pair {
+	s := *p.stage
+	s.T = t
+	return &pair{&s, p.kind, p.ours, p.theirs}
+}
+
+func TestOursAndTheirs(t *testing.T) {
+	for _, k := range kinds {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			p := &pair{s, k, s.launch(Ours(k.naming)), s.launch(k.theirs)}
+			for name, test := range map[string]func(*pair){
+				"theirs behind ours keeps its watch while ours proves its lease":         (*pair).watchBehindOurs,
+				"ours behind theirs stands while theirs changes its data":                (*pair).dataAhead,
+				"theirs behind ours may be lost if data of ours is changed by hand":      (*pair).dataOfOurs,
+				"ours hands on when its work has stopped":                                (*pair).ourWorkStopsFirst,
+				"theirs hands on when its work has stopped, if its recipe waits":         (*pair).theirWorkStops,
+				"an election that only theirs stand in is seen from outside":             (*pair).discovery,
+				"ours is not disturbed by children that are no candidates":               (*pair).junkAndOurs,
+				"theirs is disturbed by the children that are known to disturb it":       (*pair).junkAndTheirs,
+				"ours waits its turn behind a candidate of another kind, theirs may not": (*pair).otherKinds,
+			} {
+				t.Run(name, func(t *testing.T) { test(p.with(t)) })
+			}
+		})
+	}
+}
+
+// id makes a participant's name, unique in the log.
+func (p *pair) id(name string) string { return fmt.Sprintf("%s-%d", name, Now()) }
+
+// standing has one stand and lead, or stand behind.
+func (p *pair) standing(proc *Process, name, path string, linger time.Duration) string {
+	p.Helper()
+	id := p.id(name)
+	p.stand(proc, id, path, linger)
+	return id
+}
+
+func (p *pair) watchBehindOurs() {
+	path := p.path("behind")
+	begin := p.log.Len()
+	a := p.standing(p.ours, "ours", path, 0)
+	p.await(begin, a, "gained")
+	b := p.standing(p.theirs, "theirs", path, 0)
+	node, made := p.node(path, a)
+	p.watched(node, b)
+	proofs := p.ours.Proxy.Stats().Requests[zktest.OpMulti].Frames
+	require.Eventually(p, func() bool { return p.ours.Proxy.Stats().Requests[zktest.OpMulti].Frames >= proofs+5 },
+		patience, 10*time.Millisecond, "ours does not prove its lease")
+	_, now := p.node(path, a)
+	assert.Equal(p, made, now, "the znode has been changed")
+	assert.Zero(p, now.Version)
+	assert.Equal(p, now.Czxid, now.Mzxid)
+	assert.Zero(p, p.ours.Proxy.Stats().Requests[zktest.OpSetData].Frames)
+	p.watched(node, b)
+	mark := p.log.Len()
+	p.leave(p.ours, a)
+	p.await(mark, b, "gained")
+	p.leave(p.theirs, b)
+}
+
+// dataOfOurs is why a lease is not proved by writing to the znode: a change of its data uses up the watch of the one
+// behind, and two of the recipes set no other. They would wait for ever.
+func (p *pair) dataOfOurs() {
+	path := p.path("written")
+	begin := p.log.Len()
+	a := p.standing(p.ours, "ours", path, 0)
+	p.await(begin, a, "gained")
+	b := p.standing(p.theirs, "theirs", path, 0)
+	node, _ := p.node(path, a)
+	p.watched(node, b)
+	_, err := p.conn.Set(node, []byte(a), -1)
+	require.NoError(p, err)
+	mark := p.log.Len()
+	if p.kind.theirs.Recipe != "latch" && p.kind.theirs.Recipe != "recipe" {
+		p.leave(p.ours, a)
+		p.await(mark, b, "gained")
+		p.leave(p.theirs, b)
+		return
+	}
+	p.unwatched(node, b)
+	p.leave(p.ours, a)
+	require.Equal(p, "false", p.ask(p.theirs, "leader", "leader?", b), "known to lose its watch: has it been mended?")
+	p.leave(p.theirs, b)
+}
+
+func (p *pair) dataAhead() {
+	path := p.path("data")
+	begin := p.log.Len()
+	a := p.standing(p.theirs, "theirs", path, 0)
+	p.await(begin, a, "gained")
+	b := p.standing(p.ours, "ours", path, 0)
+	node, _ := p.node(path, a)
+	for i := range 20 {
+		p.watched(node, b)
+		_, err := p.conn.Set(node, fmt.Appendf(nil, "%s-%d", a, i), -1)
+		require.NoError(p, err)
+		leader, err := p.client.Leader(p.ctx(), path)
+		require.NoError(p, err)
+		require.Equal(p, fmt.Sprintf("%s-%d", a, i), leader.ID)
+	}
+	require.Equal(p, "false", p.ask(p.ours, "leader", "leader?", b))
+	mark := p.log.Len()
+	p.leave(p.theirs, a)
+	p.await(mark, b, "gained")
+	p.leave(p.ours, b)
+}
+
+// linger is how long work takes to stop, where that is looked at.
+const linger = 300 * time.Millisecond
+
+func (p *pair) ourWorkStopsFirst() {
+	lap := p.handOver(p.ours, p.theirs)
+	require.Negative(p, lap, "theirs led while the work of ours went on")
+}
+
+// The recipe's close decides. Curator's LeaderLatch deletes its znode first.
+func (p *pair) theirWorkStops() {
+	lap := p.handOver(p.theirs, p.ours)
+	if p.kind.permits[leaves] == "" {
+		require.Negative(p, lap, "ours led while the work of theirs went on")
+		return
+	}
+	p.Logf("ours led for %v while the work of theirs went on", lap)
+	require.Positive(p, lap, "known to hand on first: has it been mended?")
+}
+
+// handOver has the first leave, whose work takes a while to stop, and tells for how long both worked.
+func (p *pair) handOver(first, second *Process) (overlap time.Duration) {
+	path := p.path("hand")
+	begin := p.log.Len()
+	a := p.standing(first, "first", path, linger)
+	p.await(begin, a, "gained")
+	b := p.standing(second, "second", path, 0)
+	mark := p.log.Len()
+	p.leave(first, a)
+	p.await(mark, b, "gained")
+	p.leave(second, b)
+	spans := map[string]Span{}
+	for _, s := range p.log.Spans() {
+		spans[s.Who] = s
+	}
+	return time.Duration(spans[a].To - spans[b].From)
+}
+
+func (p *pair) discovery() {
+	path := p.path("discovery")
+	ctx, cancel := context.WithTimeout(p.Context(), patience)
+	seen := make(chan string)
+	go func() {
+		defer close(seen)
+		for leader, err := range p.client.Observe(ctx, path) {
+			what := leader.ID
+			if err != nil {
+				what = err.Error()
+			}
+			select {
+			case seen <- what:
+			case <-ctx.Done():
+			}
+		}
+	}()
+	defer func() {
+		cancel()
+		for range seen {
+		}
+	}()
+	_, err := p.client.Leader(ctx, path)
+	require.ErrorIs(p, err, election.ErrNoLeader)
+	require.Equal(p, election.ErrNoLeader.Error(), <-seen)
+	all := []string{p.standing(p.theirs, "a", path, 0), p.standing(p.theirs, "b", path, 0), p.standing(p.theirs, "c", path, 0)}
+	p.seesLine(path, all)
+	require.Equal(p, all[0], <-seen)
+	begin := p.log.Len()
+	// Each change waits until the one behind has settled: LeaderElectionSupport fails for good when anybody
+	// leaves while it reads the line.
+	line, _ := p.line(path)
+	p.watched(path+"/"+line[1].name, all[2])
+	p.leave(p.theirs, all[1]) // not the leader: nothing to observe
+	p.watched(path+"/"+line[0].name, all[2])
+	p.leave(p.theirs, all[0])
+	p.await(begin, all[2], "gained")
+	require.Equal(p, all[2], <-seen)
+	p.seesLine(path, all[2:])
+	p.leave(p.theirs, all[2])
+	require.Equal(p, election.ErrNoLeader.Error(), <-seen)
+	p.seesLine(path, nil)
+}
+
+// seesLine checks what a client tells that does not stand.
+func (p *pair) seesLine(path string, want []string) {
+	p.Helper()
+	all, err := p.client.Participants(p.ctx(), path)
+	require.NoError(p, err)
+	require.Len(p, all, len(want))
+	line, _ := p.line(path)
+	for i, c := range all {
+		require.Equal(p, election.Participant{ID: want[i], Path: path + "/" + line[i].name, Token: line[i].stat.Czxid,
+			SessionID: line[i].stat.EphemeralOwner, Leader: i == 0}, c)
+		require.True(p, i == 0 || c.Token > all[i-1].Token)
+	}
+	leader, err := p.client.Leader(p.ctx(), path)
+	if len(want) == 0 {
+		require.ErrorIs(p, err, election.ErrNoLeader)
+		return
+	}
+	require.NoError(p, err)
+	require.Equal(p, all[0], leader)
+}
+
+// junk is what may lie about under an election path without being a candidate: leftovers, notes, beginnings of
+// names of every kind without a number.
+var junk = []string{"_c_x", "0-note", "-", "0", "~", "n_", "n_1", "__lock__", "latch-", "lock-", "_c_-latch-", "_c_-lock-",
+	"0123456789abcdef0123456789abcdef__lock__", "note-12345", "n_0000000001x", "größe"}
+
+func (p *pair) litter(path string, names ...string) {
+	p.Helper()
+	for _, name := range names {
+		_, err := p.conn.Create(path+"/"+name, []byte("junk"), 0, zk.WorldACL(zk.PermAll))
+		require.NoError(p, err)
+	}
+}
+
+func (p *pair) junkAndOurs() {
+	path := p.path("junk")
+	p.litter(path, junk...)
+	begin := p.log.Len()
+	a := p.standing(p.ours, "a", path, 0)
+	p.await(begin, a, "gained")
+	b := p.standing(p.ours, "b", path, 0)
+	p.seesLine(path, []string{a, b})
+	require.Equal(p, a+","+b, p.ask(p.ours, "participants", "participants", b, path))
+	mark := p.log.Len()
+	p.leave(p.ours, a)
+	p.await(mark, b, "gained")
+	p.seesLine(path, []string{b})
+	p.leave(p.ours, b)
+	p.seesLine(path, nil)
+}
+
+// What junk does to a recipe.
+const (
+	none  = ""                         // it leads
+	waits = "waits behind it for ever" // it takes it for a participant ahead
+	fails = "fails and leaves its znode standing"
+)
+
+// disturbedBy tells what one piece of junk does to theirs.
+func (k kind) disturbedBy(name string) string {
+	switch k.theirs.Recipe {
+	case "latch", "selector":
+		// It sorts by what follows "latch-" or "lock-", by the whole name where there is neither, as text. What
+		// comes before its own ten digits is ahead of it.
+		if rest, _ := afterLast(name, map[string]string{"latch": "latch-", "selector": "lock-"}[k.theirs.Recipe]); rest < "0000000000" {
+			return waits
+		}
+	case "recipe":
+		// It reads a number from the third character on, and throws past its own error handling if there is none.
+		if name != "n_1" {
+			return fails
+		}
+	}
+	return none
+}
+
+func afterLast(name, sep string) (rest string, found bool) {
+	if i := strings.LastIndex(name, sep); i >= 0 {
+		return name[i+len(sep):], true
+	}
+	return name, false
+}
+
+func (p *pair) junkAndTheirs() {
+	for _, name := range junk {
+		p.Run(name, func(t *testing.T) { p.with(t).junkAndOneOfTheirs(name) })
+	}
+}
+
+func (p *pair) junkAndOneOfTheirs(name string) {
+	path := p.path("x")
+	p.litter(path, name)
+	id, mark := p.id("theirs"), p.log.Len()
+	p.stand(p.theirs, id, path, 0)
+	switch want := p.kind.disturbedBy(name); want {
+	case none:
+		p.await(mark, id, "gained")
+		p.leave(p.theirs, id)
+	case fails:
+		p.await(mark, id, "error")
+		p.leave(p.theirs, id)
+	case waits:
+		p.watched(path+"/"+name, id)
+		require.Equal(p, "false", p.ask(p.theirs, "leader", "leader?", id))
+		require.NoError(p, p.conn.Delete(path+"/"+name, -1))
+		p.await(mark, id, "gained")
+		p.leave(p.theirs, id)
+	}
+}
+
+// otherKinds: whatever it is called, what ends in ten digits is a candidate for ours.
+func (p *pair) otherKinds() {
+	for _, naming := range []election.Naming{election.CuratorLatch, election.CuratorSelector, election.KazooLock, election.ZooKeeperRecipe} {
+		if naming != p.kind.naming {
+			p.Run(string(naming), func(t *testing.T) { p.with(t).behindAnotherKind(naming) })
+		}
+	}
+}
+
+func (p *pair) behindAnotherKind(naming election.Naming) {
+	path := p.path("other")
+	first, err := election.NewCandidate(p.client, path, election.WithID("first"), election.WithNaming(naming))
+	require.NoError(p, err)
+	term, err := first.Await(p.ctx())
+	require.NoError(p, err)
+	p.alsoTheirs(path, naming)
+	begin := p.log.Len()
+	b := p.standing(p.ours, "ours", path, 0)
+	p.seesLine(path, []string{"first", b})
+	require.Equal(p, "false", p.ask(p.ours, "leader", "leader?", b))
+	require.NoError(p, term.Err())
+	require.NoError(p, first.Close())
+	p.await(begin, b, "gained")
+	p.leave(p.ours, b)
+}
+
+// beside tells what theirs does behind a candidate of a kind that is not its own.
+func (k kind) beside(naming election.Naming) string {
+	switch {
+	case k.theirs.Recipe == "recipe":
+		return fails
+	case k.theirs.Recipe == "kazoo" && naming == election.KazooLock:
+		return waits
+	}
+	return none // Curator sorts it behind its own, plain Kazoo does not see it: it leads beside
+}
+
+// alsoTheirs puts one of theirs behind a leader of another kind, for as long as it takes to see what it does.
+func (p *pair) alsoTheirs(path string, naming election.Naming) {
+	id, mark := p.id("theirs"), p.log.Len()
+	p.stand(p.theirs, id, path, 0)
+	switch p.kind.beside(naming) {
+	case none:
+		p.await(mark, id, "gained")
+	case fails:
+		p.await(mark, id, "error")
+	case waits:
+		line, _ := p.line(path)
+		p.watched(path+"/"+line[0].name, id)
+		require.Equal(p, "false", p.ask(p.theirs, "leader", "leader?", id))
+	}
+	p.leave(p.theirs, id)
+}

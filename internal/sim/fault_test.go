@@ -1,0 +1,261 @@
+package sim
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/zkelection/election/internal/zksim"
+)
+
+// fault is one thing that happens to the ensemble, the network, or the candidates.
+type fault struct {
+	name string
+	do   func(w *world)
+}
+
+var faults = []fault{
+	{"cut client from server", func(w *world) { w.e.Cut(w.someone(), w.server()) }},
+	{"cut client from all", func(w *world) { w.pause() }},
+	{"cut to client", func(w *world) { w.e.CutOneWay(w.server(), w.someone()) }},
+	{"cut from client", func(w *world) { w.e.CutOneWay(w.someone(), w.server()) }},
+	{"cut servers", func(w *world) { w.e.Cut(w.server(), w.server()) }},
+	{"cut servers one way", func(w *world) { w.e.CutOneWay(w.server(), w.server()) }},
+	{"isolate server", func(w *world) { w.e.Isolate(w.id()) }},
+	{"isolate leader", func(w *world) {
+		if id := w.e.Leader(); id != 0 {
+			w.e.Isolate(id)
+		}
+	}},
+	{"isolate the leading candidate's server", func(w *world) { w.isolateLeaders() }},
+	{"isolate the leading candidate's server", func(w *world) { w.isolateLeaders() }},
+	{"pause the leading candidate", func(w *world) { w.pauseLeader() }},
+	{"pause the leading candidate", func(w *world) { w.pauseLeader() }},
+	{"crash server", func(w *world) { w.e.Crash(w.id()) }},
+	{"restart server", func(w *world) { w.e.Restart(w.id()) }},
+	{"restart server", func(w *world) { w.e.Restart(w.id()) }},
+	{"freeze server", func(w *world) { w.e.Freeze(w.id()) }},
+	{"thaw server", func(w *world) { w.e.Thaw(w.id()) }},
+	{"thaw server", func(w *world) { w.e.Thaw(w.id()) }},
+	{"heal network", func(w *world) { w.heal() }},
+	{"heal network", func(w *world) { w.heal() }},
+	{"delay client", func(w *world) { w.e.Delay(w.someone(), w.server(), 0, w.ms(500)) }},
+	{"delay servers", func(w *world) { w.e.Delay(w.server(), w.server(), 0, w.ms(500)) }},
+	{"lag", func(w *world) { w.e.Lag(w.id(), 0, w.ms(3000)) }},
+	{"slow disk", func(w *world) { w.e.SlowDisk(w.id(), 0, w.ms(1000)) }},
+	{"lose a reply", func(w *world) { w.loseReply() }},
+	{"lose a reply", func(w *world) { w.loseReply() }},
+	{"expire session", func(w *world) { w.expire() }},
+	{"delete znode", func(w *world) { w.deleteOne() }},
+	{"delete path", func(w *world) { w.deleteAll() }},
+	{"resign", func(w *world) { w.resign() }},
+	{"candidate leaves", func(w *world) { w.swap() }},
+	{"candidate leaves", func(w *world) { w.swap() }},
+}
+
+// strike lets one fault happen.
+func (w *world) strike() {
+	f := pick(w.r, faults...)
+	if *focus == "lease" {
+		f = fault{"ambush", func(w *world) { w.ambush() }}
+	}
+	w.note("%s", f.name)
+	w.counts.Faults[f.name]++
+	f.do(w)
+}
+
+func (w *world) id() int                { return 1 + w.r.IntN(w.servers) }
+func (w *world) server() string         { return zksim.ServerName(w.id()) }
+func (w *world) someone() string        { return pick(w.r, w.players...).name }
+func (w *world) ms(n int) time.Duration { return time.Duration(w.r.IntN(n)) * time.Millisecond }
+
+// pause is what virtual time can do of a process's pause: nothing comes in or goes out for part of a session timeout,
+// or a little more, and then what was on its way arrives.
+func (w *world) pause() {
+	w.freeze(pick(w.r, w.players...), w.timeout/20*time.Duration(1+w.r.IntN(25)))
+}
+
+// pauseLeader pauses the candidate that led last for the time after which most can go wrong: its connection lives just
+// long enough to wake up on, and its session is about to end.
+func (w *world) pauseLeader() {
+	if p := w.leading(); p != nil {
+		w.freeze(p, w.timeout*time.Duration(500+w.r.IntN(180))/1000)
+	}
+}
+
+// isolateLeaders parts the server of the candidate that led last from the others; it goes on answering its clients.
+func (w *world) isolateLeaders() {
+	p := w.leading()
+	if p == nil {
+		return
+	}
+	id := p.cand.Status().SessionID
+	for _, s := range w.e.Sessions() {
+		if s.ID == id && s.Server != 0 {
+			w.e.Isolate(s.Server)
+		}
+	}
+}
+
+func (w *world) leading() *player {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.leader == nil || !slices.Contains(w.players, w.leader) {
+		return nil
+	}
+	return w.leader
+}
+
+func (w *world) freeze(p *player, d time.Duration) {
+	for id := 1; id <= w.servers; id++ {
+		w.e.Cut(p.name, zksim.ServerName(id))
+	}
+	time.AfterFunc(d, func() {
+		w.mu.Lock()
+		dead := p.dead
+		w.mu.Unlock()
+		for id := 1; id <= w.servers && !dead; id++ {
+			w.e.Heal(p.name, zksim.ServerName(id))
+		}
+	})
+}
+
+// heal joins the network again, the dead left out.
+func (w *world) heal() {
+	w.e.HealAll()
+	w.mu.Lock()
+	dead := slices.DeleteFunc(slices.Clone(w.everyone), func(p *player) bool { return !p.dead })
+	w.mu.Unlock()
+	for _, p := range dead {
+		w.cutOff(p)
+	}
+}
+
+// calm ends all faults.
+func (w *world) calm() {
+	w.note("all faults end")
+	w.heal()
+	for id := 1; id <= w.servers; id++ {
+		w.e.Thaw(id)
+		w.e.Restart(id)
+		w.e.Lag(id, 0, 0)
+		w.e.SlowDisk(id, 0, 0)
+		for to := 1; to <= w.servers; to++ {
+			w.e.Delay(zksim.ServerName(id), zksim.ServerName(to), 0, 0)
+		}
+		for _, p := range w.everyone {
+			w.e.Delay(p.name, zksim.ServerName(id), 0, 0)
+			w.e.Delay(zksim.ServerName(id), p.name, 0, 0)
+		}
+	}
+}
+
+func (w *world) loseReply() {
+	op := pick(w.r, zksim.OpCreate, zksim.OpCreate, zksim.OpDelete, zksim.OpMulti, zksim.OpGetData, zksim.OpGetChildren2,
+		zksim.OpSync, zksim.OpCreateSession, zksim.OpSetWatches, zksim.OpCreateContainer)
+	remove := w.e.LoseReply(func(r zksim.Reply) bool { return r.Op == op })
+	time.AfterFunc(5*time.Second, remove)
+}
+
+// expire ends a session before its time, which takes its znodes along as an operator's deletion would.
+func (w *world) expire() {
+	all := w.e.Sessions()
+	if len(all) == 0 {
+		return
+	}
+	id := pick(w.r, all...).ID
+	tree := w.e.Tree()
+	w.mu.Lock()
+	for _, n := range tree {
+		if n.Stat.EphemeralOwner == id {
+			w.byHand[n.Stat.Czxid] = true
+		}
+	}
+	w.mu.Unlock()
+	w.e.ExpireSession(id)
+}
+
+// deleteOne is an operator who deletes a candidate's znode; of the leader's, G1 then promises nothing.
+func (w *world) deleteOne() {
+	if names := w.e.Children(path); len(names) > 0 {
+		w.deleteByHand(path + "/" + pick(w.r, names...))
+	}
+}
+
+func (w *world) deleteByHand(p string) {
+	if n, ok := w.e.Get(p); ok {
+		w.mu.Lock()
+		w.byHand[n.Stat.Czxid] = true
+		w.mu.Unlock()
+	}
+	_ = w.e.Delete(p)
+}
+
+func (w *world) deleteAll() {
+	if w.plainNames {
+		return
+	}
+	w.mu.Lock()
+	w.swept = time.Now()
+	w.mu.Unlock()
+	for _, name := range w.e.Children(path) {
+		w.deleteByHand(path + "/" + name)
+	}
+	_ = w.e.DeleteTree(strings.TrimSuffix(path, "/job"))
+}
+
+// ambush takes the last in line, whose session has no proofs and so the oldest touches, and lets it hear late what its
+// server says, so that its connection outlives its session's best time. Then it pauses it, and has all others go behind
+// it meanwhile: it wakes up, is first, and its session may end before its server has passed on that it is awake.
+func (w *world) ambush() {
+	last := w.players[0]
+	for _, p := range w.players {
+		if p.cand != nil && (last.cand == nil || p.cand.Status().Place > last.cand.Status().Place) {
+			last = p
+		}
+	}
+	late := w.timeout * time.Duration(15+w.r.IntN(10)) / 100
+	w.hearLate(last, late)
+	time.Sleep(w.timeout + w.ms(1000))
+	w.freeze(last, w.timeout*time.Duration(30+w.r.IntN(37))/100)
+	for _, p := range w.players {
+		if p != last {
+			w.resignOne(p)
+		}
+	}
+	time.AfterFunc(2*w.timeout, func() { w.hearLate(last, 0) })
+}
+
+func (w *world) hearLate(p *player, d time.Duration) {
+	for id := 1; id <= w.servers; id++ {
+		w.e.Delay(zksim.ServerName(id), p.name, d, d)
+	}
+}
+
+func (w *world) resign() { w.resignOne(pick(w.r, w.players...)) }
+
+func (w *world) resignOne(p *player) {
+	w.mu.Lock()
+	cand := p.cand
+	w.mu.Unlock()
+	if cand == nil {
+		return
+	}
+	p.done.Add(1)
+	go func() {
+		defer p.done.Done()
+		ctx, cancel := timeoutContext(5 * time.Second)
+		defer cancel()
+		_ = cand.Resign(ctx)
+	}()
+}
+
+// swap lets one leave and another come, or only one of both, within 2 to 6 players.
+func (w *world) swap() {
+	if len(w.players) > 2 {
+		w.leave(pick(w.r, w.players...))
+	}
+	if len(w.players) < 6 {
+		w.join()
+	}
+}

@@ -1,0 +1,434 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zkelection/election"
+	"github.com/zkelection/election/internal/zksim"
+)
+
+const path = "/sim/job"
+
+// world is one schedule: an ensemble, players, and the observer that watches them.
+type world struct {
+	t          *testing.T
+	seed       uint64
+	r          *rand.Rand // the schedule's goroutine alone draws from it
+	e          *zksim.Ensemble
+	servers    int
+	timeout    time.Duration
+	tick       time.Duration
+	began      time.Time
+	plainNames bool // some bear names without a UUID, and nobody deletes the whole path
+
+	mu       sync.Mutex // guards the following
+	players  []*player  // that are open
+	everyone []*player
+	names    int
+	log      []string
+	last     *election.Term // that began
+	leader   *player        // whose it was
+	lastAt   time.Time
+	byHand   map[int64]bool // czxids of znodes that an operator deleted
+	made     int64          // czxid of the election path
+	swept    time.Time      // when the whole path was last deleted
+	counts   counts
+	failed   bool
+}
+
+// counts is what a schedule was made of.
+type counts struct {
+	Terms  int
+	Faults map[string]int
+}
+
+// player is one process with one candidate.
+type player struct {
+	w      *world
+	name   string
+	client *election.Client
+	cand   *election.Candidate
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+	lived  chan struct{} // closed when live has returned
+
+	// Guarded by world.mu.
+	term *election.Term // that the listener was last told of
+	told bool           // …and has not been told the end of
+	work string         // znode of the term under which work runs
+	dead bool           // its network is gone: it cannot end its session
+}
+
+func newWorld(t *testing.T, seed uint64) *world {
+	r := rand.New(rand.NewPCG(seed, 42))
+	w := &world{t: t, seed: seed, r: r, servers: pick(r, 1, 3, 3, 3, 5), began: time.Now(),
+		timeout: pick[time.Duration](r, 2, 4, 4, 6) * time.Second, tick: pick[time.Duration](r, 250, 500, 1000) * time.Millisecond,
+		byHand: map[int64]bool{}, counts: counts{Faults: map[string]int{}}}
+	if *focus == "lease" { // where a lease is easiest to get wrong: sessions as short as the servers allow
+		w.servers, w.timeout, w.tick = 3, 2*time.Second, time.Second
+	}
+	w.e = zksim.New(zksim.Config{Servers: w.servers, Tick: w.tick, Seed: seed, SyncLimit: pick(r, 2, 5, 10),
+		Drift: pick(r, 0, 0, 0.05)})
+	w.plainNames = seed%4 == 0
+	w.e.OnReply(w.onReply)
+	w.note("%d servers, tick %v, session timeout %v", w.servers, w.tick, w.timeout)
+	return w
+}
+
+func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
+
+// note adds a line to what is printed of a schedule that fails.
+func (w *world) note(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.noteLocked(format, args...)
+}
+
+func (w *world) noteLocked(format string, args ...any) {
+	w.log = append(w.log, fmt.Sprintf("%10.3fs  ", time.Since(w.began).Seconds())+fmt.Sprintf(format, args...))
+}
+
+// fail ends a schedule; the first violation counts. It is called with the lock held.
+func (w *world) fail(guarantee, format string, args ...any) {
+	if w.failed {
+		return
+	}
+	w.failed = true
+	w.noteLocked("VIOLATION of %s: "+format, append([]any{guarantee}, args...)...)
+	w.t.Errorf("seed %d: %s: %s\n%s", w.seed, guarantee, fmt.Sprintf(format, args...), strings.Join(w.log, "\n"))
+}
+
+func (w *world) hasFailed() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.failed
+}
+
+// join adds a player. Connecting has its own goroutine, since it may take as long as the faults do.
+func (w *world) join() *player {
+	w.mu.Lock()
+	w.names++
+	p := &player{w: w, name: fmt.Sprintf("p%d", w.names), lived: make(chan struct{})}
+	w.players = append(w.players, p)
+	w.everyone = append(w.everyone, p)
+	w.mu.Unlock()
+	ctx, cancel := context.WithCancel(context.Background())
+	p.cancel = cancel
+	seed := w.r.Uint64()
+	p.done.Add(1)
+	go func() {
+		defer p.done.Done()
+		defer close(p.lived)
+		p.live(ctx, rand.New(rand.NewPCG(seed, 7)))
+	}()
+	return p
+}
+
+// live connects and plays until ctx ends.
+func (p *player) live(ctx context.Context, r *rand.Rand) {
+	client, err := election.Connect(ctx, p.w.e.ConnectString(), election.WithDialer(p.w.e.DialerFor(p.name)),
+		election.WithSessionTimeout(p.w.timeout), election.WithHostProvider(&servers{r: r}),
+		election.WithClientLogger(p.w.logger(p.name)))
+	if err != nil {
+		if ctx.Err() == nil {
+			p.w.broken("%s cannot connect: %v", p.name, err)
+		}
+		return
+	}
+	opts := []election.Option{election.WithID(p.name), election.WithListener(p),
+		election.WithNaming(p.w.naming(r))}
+	if r.IntN(4) == 0 {
+		opts = append(opts, election.WithStepDownOnDisconnect())
+	}
+	if r.IntN(4) == 0 {
+		opts = append(opts, election.WithListener(slow{rand.N(10 * time.Second)}))
+	}
+	cand, err := election.NewCandidate(client, path, opts...)
+	if err != nil {
+		p.w.broken("%s: %v", p.name, err)
+		return
+	}
+	p.w.mu.Lock()
+	p.client, p.cand = client, cand
+	p.w.mu.Unlock()
+	p.play(ctx, r)
+}
+
+// naming leaves out the one without a UUID where whole paths are deleted: what it then cannot promise is documented.
+func (w *world) naming(r *rand.Rand) election.Naming {
+	if w.plainNames {
+		return pick(r, election.CuratorLatch, election.ZooKeeperRecipe)
+	}
+	return pick(r, election.CuratorLatch, election.CuratorSelector, election.KazooLock)
+}
+
+func (w *world) broken(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fail("the schedule", format, args...)
+}
+
+// play leads whenever it can, by Run or by Await.
+func (p *player) play(ctx context.Context, r *rand.Rand) {
+	if r.IntN(2) == 0 {
+		for ctx.Err() == nil && !errors.Is(p.cand.Run(ctx, p.lead(r)), election.ErrClosed) {
+		}
+		return
+	}
+	for {
+		term, err := p.cand.Await(ctx)
+		if err != nil {
+			return
+		}
+		select {
+		case <-term.Done():
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// lead is work that takes its time to stop, and now and then ends by itself.
+func (p *player) lead(r *rand.Rand) func(context.Context, *election.Term) error {
+	return func(ctx context.Context, term *election.Term) error {
+		p.setWork(p.cand.Status().Znode)
+		defer p.setWork("")
+		var enough <-chan time.Time
+		if r.IntN(3) == 0 {
+			enough = time.After(time.Duration(r.IntN(60)) * time.Second)
+		}
+		select {
+		case <-ctx.Done():
+			time.Sleep(time.Duration(r.IntN(3000)) * time.Millisecond)
+		case <-enough:
+		}
+		return nil
+	}
+}
+
+func (p *player) setWork(znode string) {
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	p.work = znode
+}
+
+// IsLeader is where every term's beginning is judged.
+func (p *player) IsLeader(t *election.Term) {
+	w := p.w
+	job, _ := w.e.Get(path) // never under the lock, which onReply takes under the ensemble's
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.counts.Terms++
+	w.noteLocked("%s leads, token %#x", p.name, t.Token())
+	if p.told {
+		w.fail("G7", "%s was told of a term before the end of the last", p.name)
+	}
+	p.term, p.told = t, true
+	w.made = max(w.made, job.Stat.Czxid)
+	// A znode made while the whole path is being deleted may be deleted with it, by hand like the others.
+	if w.deleted(t) || time.Since(w.swept) < time.Second { // while the proof for it was under way: nothing is promised
+		return
+	}
+	if t.Err() == nil {
+		w.judgeBelief(p, t)
+	}
+	w.judgeToken(p, t)
+}
+
+// judgeToken compares with the last leader's. Within one instant callbacks come in any order.
+func (w *world) judgeToken(p *player, t *election.Term) {
+	now := time.Now()
+	if w.last != nil && now.After(w.lastAt) && (t.Token() < w.last.Token() || t.Token() == w.last.Token() && w.leader != p) {
+		w.fail("G4", "%s leads with token %#x after %#x", p.name, t.Token(), w.last.Token())
+	}
+	if w.last == nil || t.Token() >= w.last.Token() {
+		w.last, w.leader, w.lastAt = t, p, now
+	}
+}
+
+// judgeBelief looks whether anybody else believes while p does.
+func (w *world) judgeBelief(p *player, t *election.Term) {
+	for _, q := range w.everyone {
+		if q == p || q.cand == nil || q.term == nil || w.deleted(q.term) {
+			continue
+		}
+		if (q.cand.HasLeadership() || q.term.Context().Err() == nil) && t.Err() == nil {
+			w.fail("G1", "%s leads with token %#x while %s believes, token %#x, lease until %v, session %#x",
+				p.name, t.Token(), q.name, q.term.Token(), q.term.Deadline().Sub(w.began), q.cand.Status().SessionID)
+		}
+	}
+}
+
+// deleted reports whether an operator has deleted a term's znode, by itself or with the whole path.
+func (w *world) deleted(t *election.Term) bool {
+	return w.byHand[t.Token()] || t.Token() < w.made
+}
+
+// NotLeader checks that ends follow beginnings.
+func (p *player) NotLeader(t *election.Term) {
+	w := p.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.noteLocked("%s leads no more: %v", p.name, t.Err())
+	if !p.told || p.term != t {
+		w.fail("G7", "%s was told the end of a term that it was not told the beginning of", p.name)
+	}
+	if t.Err() == nil {
+		w.fail("G7", "%s was told the end of a term that lasts", p.name)
+	}
+	p.told = false
+}
+
+// onReply sees every answer of the ensemble; a candidate's delete must not come before its work stopped.
+func (w *world) onReply(r zksim.Reply) (lose bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if r.Op == zksim.OpCreate || r.Op == zksim.OpDelete {
+		w.noteLocked("    %s of %s by %s at zk%d, session %#x: %d", r.Op, r.Path, r.Client, r.Server, r.Session, r.Code)
+	}
+	if r.Op != zksim.OpDelete || r.Code != zksim.CodeOK {
+		return false
+	}
+	for _, p := range w.everyone {
+		if p.name == r.Client && p.work == r.Path {
+			w.fail("G3", "%s deleted %s while its work ran", p.name, r.Path)
+		}
+	}
+	return false
+}
+
+// leave takes a player out: by Shutdown, Close, the client's Close, or as a crash would.
+func (w *world) leave(p *player) {
+	how := pick(w.r, "shutdown", "close", "client", "crash")
+	w.note("%s leaves: %s", p.name, how)
+	w.mu.Lock()
+	w.players = slices.DeleteFunc(w.players, func(q *player) bool { return q == p })
+	cand, client := p.cand, p.client
+	p.dead = how == "crash"
+	w.mu.Unlock()
+	w.counts.Faults["leave by "+how]++
+	p.done.Add(1)
+	go func() {
+		defer p.done.Done()
+		if cand == nil { // still connecting, or just done with it
+			p.cancel()
+			<-p.lived
+			if p.client != nil {
+				_ = p.client.Close()
+			}
+			return
+		}
+		switch how {
+		case "shutdown":
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			_ = cand.Shutdown(ctx)
+		case "close":
+			_ = cand.Close()
+		case "client":
+			_ = client.Close()
+		case "crash":
+			w.cutOff(p)
+		}
+	}()
+}
+
+// cutOff takes a player's network away for good.
+func (w *world) cutOff(p *player) {
+	for id := 1; id <= w.servers; id++ {
+		w.e.Cut(p.name, zksim.ServerName(id))
+	}
+}
+
+// end closes everything and sees that it ends.
+func (w *world) end() {
+	for _, p := range w.everyone {
+		p.cancel()
+	}
+	for _, p := range w.everyone {
+		if p.client != nil {
+			_ = p.client.Close()
+		}
+		p.done.Wait()
+	}
+	w.e.Close()
+	time.Sleep(10 * time.Hour) // slow listeners hear everything, however late
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.everyone {
+		if p.told {
+			w.fail("G7", "%s was never told the end of its last term", p.name)
+		}
+	}
+}
+
+// slow is a listener that takes its time.
+type slow struct{ d time.Duration }
+
+func (s slow) IsLeader(*election.Term)  { time.Sleep(s.d) }
+func (s slow) NotLeader(*election.Term) { time.Sleep(s.d) }
+
+// logger has everything that a player logs in the schedule's record, when one schedule is played alone.
+func (w *world) logger(name string) *slog.Logger {
+	if *oneSeed == 0 {
+		return quiet
+	}
+	plain := func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey || a.Key == "election" || a.Key == "candidate" {
+			return slog.Attr{}
+		}
+		return a
+	}
+	return slog.New(slog.NewTextHandler(recorder{w, name}, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: plain}))
+}
+
+type recorder struct {
+	w    *world
+	name string
+}
+
+func (r recorder) Write(b []byte) (int, error) {
+	r.w.note("        %s: %s", r.name, strings.TrimSpace(string(b)))
+	return len(b), nil
+}
+
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+// servers tries the ensemble's servers in an order that comes from the seed.
+type servers struct {
+	r     *rand.Rand
+	all   []string
+	next  int
+	tried int
+}
+
+func (s *servers) Init(all []string) error {
+	s.all = slices.Sorted(slices.Values(all))
+	s.r.Shuffle(len(s.all), func(i, j int) { s.all[i], s.all[j] = s.all[j], s.all[i] })
+	return nil
+}
+
+func (s *servers) Len() int { return len(s.all) }
+
+func (s *servers) Next() (string, bool) {
+	again := s.tried >= len(s.all)
+	if again {
+		s.tried = 0
+	}
+	s.next, s.tried = (s.next+1)%len(s.all), s.tried+1
+	return s.all[s.next], again
+}
+
+func (s *servers) Connected() { s.tried = 0 }

@@ -1,0 +1,380 @@
+package election
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/zkelection/election/internal/machine"
+	"github.com/zkelection/election/internal/session"
+	"github.com/zkelection/election/internal/znode"
+)
+
+// Start makes the candidate stand, and returns once its znode exists and its place in line is known. It then stands, and stands again after every
+// loss, until it is closed. Starting a candidate that stands already is not an error. What cannot succeed without
+// somebody's help, such as a missing permission, is returned at once and not retried. Everything else is retried
+// until ctx ends: then Start returns ctx's error together with the last trouble, and the candidate does not stand.
+// It returns ErrClosed when the candidate or its client is closed.
+func (c *Candidate) Start(ctx context.Context) error {
+	return c.stand(ctx, "Start", func(v snapshot) bool { return v.Stood && v.State != machine.Joining })
+}
+
+// stand makes the candidate stand and waits for reached.
+func (c *Candidate) stand(ctx context.Context, method string, reached func(snapshot) bool) error {
+	if ctx.Err() != nil {
+		return c.ctxError(method, ctx)
+	}
+	if !c.launch() {
+		return fmt.Errorf("%s: %w", method, ErrClosed)
+	}
+	c.mu.Lock()
+	c.starts++
+	refused := c.view.refusals
+	c.mu.Unlock()
+	defer c.unstart()
+	if err := c.send(ctx, machine.Start{}); err != nil {
+		return c.waitError(method, ctx, err)
+	}
+	err := c.wait(ctx, func(v snapshot) (bool, error) {
+		switch {
+		case reached(v):
+			return true, nil
+		case v.closed || c.closing.Load():
+			return false, ErrClosed
+		case v.refusals != refused:
+			return false, v.refusal
+		case !v.Started: // somebody withdrew it meanwhile
+			c.post(machine.Start{})
+		}
+		return false, nil
+	})
+	return c.waitError(method, ctx, err)
+}
+
+// unstart withdraws a candidate that nobody waits for and that has no znode yet: a start given up is undone.
+func (c *Candidate) unstart() {
+	c.mu.Lock()
+	c.starts--
+	last := c.starts == 0 && !c.view.Stood
+	c.mu.Unlock()
+	if last {
+		c.deliver(message{event: machine.Withdraw{}, before: c.abandoned})
+	}
+}
+
+// abandoned is asked on the owner, where a znode made meanwhile is known.
+func (c *Candidate) abandoned() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.starts == 0 && !c.own.machine.View().Stood
+}
+
+// Resign ends this candidate's term and puts it at the back of the line, once its work has returned. It returns when
+// the new znode exists, or with ctx's error while that goes on. A candidate that is not first keeps its place, and
+// Resign returns nil. With the context of a function under Run it returns as soon as the term is over, since that
+// function is what remains to be waited for. It returns ErrClosed when the candidate or its client is closed.
+func (c *Candidate) Resign(ctx context.Context) error {
+	if !c.begun.Load() {
+		return nil
+	}
+	if ctx.Value(workKey{}) == c { // what it asks for is what ends ctx; the owner takes the message without delay
+		ctx = context.WithoutCancel(ctx)
+		return c.waitError("Resign", ctx, c.send(ctx, machine.Resign{}))
+	}
+	if err := c.send(ctx, machine.Resign{}); err != nil {
+		return c.waitError("Resign", ctx, err)
+	}
+	err := c.wait(ctx, func(v snapshot) (bool, error) {
+		if v.closed {
+			return false, ErrClosed
+		}
+		inLine := v.State == machine.Following || v.State == machine.Elected || v.State == machine.Leading
+		return !v.Rejoin && (inLine || !v.Started || v.State == machine.Unhealthy), nil
+	})
+	return c.waitError("Resign", ctx, err)
+}
+
+// Shutdown leaves for good, gracefully: the term ends, NotLeader is called, the function under Run returns, and only
+// then is the znode deleted. It returns nil when the znode is gone. When ctx ends first it returns ctx's error;
+// leaving goes on by itself, and the znode stays until the work returns or the client is closed. Calling it again,
+// or after Close, waits for the same.
+func (c *Candidate) Shutdown(ctx context.Context) error {
+	if !c.close() {
+		return nil
+	}
+	err := c.wait(ctx, func(v snapshot) (bool, error) { return v.closed, nil })
+	return c.waitError("Shutdown", ctx, err)
+}
+
+// closeWait bounds how long Close waits for the server's answer.
+const closeWait = time.Second
+
+// Close leaves for good, now: the term is over and its context cancelled when it returns. The znode is removed at once,
+// which Close waits for, or, where work under Run has not returned yet, as soon as it has, which Close does not wait
+// for. When ZooKeeper does not answer within a second it returns ErrDisconnected; removing the znode goes on until it
+// is done or the session is over. A second Close does no harm. The client is not closed.
+func (c *Candidate) Close() error {
+	if !c.close() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closeWait)
+	defer cancel()
+	err := c.wait(ctx, func(v snapshot) (bool, error) {
+		switch {
+		case v.closed || v.Working && c.busy():
+			return true, nil
+		case !v.connected && v.State != machine.Leading && !v.Working:
+			return false, ErrDisconnected
+		}
+		return false, nil
+	})
+	if err != nil && !c.sess.Closed() {
+		return fmt.Errorf("election: Close: the znode is still to be removed: %w", ErrDisconnected)
+	}
+	return nil
+}
+
+// close has the machine leave for good; false if it never began to stand, or the client is closed.
+func (c *Candidate) close() bool {
+	c.closing.Store(true)
+	c.once.Do(c.finish) // never launched, and now never to be
+	if !c.begun.Load() {
+		return false
+	}
+	if t := c.term.Load(); t != nil {
+		t.end(ErrClosed)
+	}
+	return c.send(context.Background(), machine.Close{}) == nil
+}
+
+// busy reports whether work of the last term still runs.
+func (c *Candidate) busy() bool {
+	t := c.last.Load()
+	return t != nil && t.working()
+}
+
+// withdraw leaves the line when Run ends, and waits for it as long as ctx allows.
+func (c *Candidate) withdraw(ctx context.Context) {
+	if c.send(ctx, machine.Withdraw{}) != nil {
+		c.post(machine.Withdraw{})
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, closeWait)
+	defer cancel()
+	c.wait(ctx, func(v snapshot) (bool, error) {
+		return v.closed || v.Started || v.State == machine.Idle || !v.connected, nil
+	})
+}
+
+// ctxError says that a wait ended with its context, and what was wrong at that time.
+func (c *Candidate) ctxError(method string, ctx context.Context) error {
+	err := session.CtxError(ctx)
+	c.mu.Lock()
+	up := c.view.connected
+	c.mu.Unlock()
+	last := c.trouble(up)
+	if last == nil {
+		return fmt.Errorf("election: %s %s: %w", method, c.path, err)
+	}
+	return fmt.Errorf("election: %s %s: %w; last: %w", method, c.path, err, last)
+}
+
+func (c *Candidate) waitError(method string, ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrClosed):
+		return fmt.Errorf("%s %s: %w", method, c.path, ErrClosed)
+	case ctx.Err() != nil:
+		return c.ctxError(method, ctx)
+	}
+	return fmt.Errorf("election: %s %s: %w", method, c.path, err)
+}
+
+// wait returns when done says so, ctx has ended, or the owner has.
+func (c *Candidate) wait(ctx context.Context, done func(snapshot) (bool, error)) error {
+	for {
+		c.mu.Lock()
+		v := c.view
+		if c.changed == nil {
+			c.changed = make(chan struct{})
+		}
+		changed := c.changed
+		c.mu.Unlock()
+		if ok, err := done(v); ok || err != nil {
+			return err
+		}
+		if v.closed {
+			return ErrClosed
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Await blocks until this candidate leads and returns the term, which lasted a moment ago; it makes the candidate stand
+// if it does not. When ctx ends first it returns ctx's error and the candidate keeps its place in line, if it had
+// one: leave it with Close, Shutdown or by Run. It returns Start's errors while there is no znode yet, and
+// ErrClosed when the candidate or its client is closed.
+func (c *Candidate) Await(ctx context.Context) (*Term, error) {
+	if ctx.Err() != nil {
+		return nil, c.ctxError("Await", ctx)
+	}
+	if t := c.Term(); t != nil {
+		return t, nil
+	}
+	var term *Term
+	err := c.stand(ctx, "Await", func(snapshot) bool {
+		term = c.Term()
+		return term != nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return term, nil
+}
+
+// Run leads for as long as it may: it waits until this candidate leads, calls lead, and after a term was lost waits
+// for the next and calls lead again. lead's context ends with the term or with ctx, whichever is first, and has ctx's
+// values; lead must return soon after, since until then this candidate neither hands on nor stands again.
+//
+// Run returns when lead returns while its term lasts, with lead's error, having resigned; when ctx ends, with ctx's
+// error; or when the candidate or client is closed, with ErrClosed. A panic in lead goes on to the caller of Run. The
+// candidate has then left the line, or is about to; Start, Await and Run bring it back. What lead returns after its
+// term was lost is logged and no reason to stop. Only one Run at a time: a second is an error.
+func (c *Candidate) Run(ctx context.Context, lead func(ctx context.Context, term *Term) error) error {
+	if lead == nil {
+		return errors.New("election: Run: lead is nil")
+	}
+	if !c.running.CompareAndSwap(false, true) {
+		return errors.New("election: Run: already running")
+	}
+	defer c.running.Store(false)
+	defer c.withdraw(ctx)
+	for {
+		term, err := c.Await(ctx)
+		if err != nil {
+			return err
+		}
+		if !term.join() {
+			continue
+		}
+		err = c.work(ctx, term, lead)
+		switch {
+		case ctx.Err() != nil:
+			return errors.Join(c.ctxError("Run", ctx), unlessContext(err))
+		case term.Err() == nil:
+			return err
+		case err != nil:
+			c.log.Debug("work ended with its term", "error", err, "cause", term.Err())
+		}
+	}
+}
+
+// work calls lead under term, which counts it until it returns, by panic too.
+func (c *Candidate) work(ctx context.Context, term *Term, lead func(context.Context, *Term) error) error {
+	defer term.leave()
+	inner, cancel := context.WithCancelCause(term.Context())
+	defer cancel(nil)
+	defer context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })()
+	return lead(workContext{inner, ctx, term}, term)
+}
+
+// workContext ends with its term or with the context given to Run, whose values it has.
+type workContext struct {
+	context.Context
+	outer context.Context
+	term  *Term
+}
+
+func (w workContext) Err() error {
+	if err := w.term.ctx.Err(); err != nil {
+		return err
+	}
+	return w.Context.Err()
+}
+
+func (w workContext) Deadline() (time.Time, bool) { return w.outer.Deadline() }
+
+// workKey finds the candidate whose work a context belongs to.
+type workKey struct{}
+
+func (w workContext) Value(key any) any {
+	if key == (workKey{}) {
+		return w.term.cand
+	}
+	if v := w.Context.Value(key); v != nil {
+		return v
+	}
+	return w.outer.Value(key)
+}
+
+// unlessContext drops an error that only repeats that a context ended.
+func unlessContext(err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return nil
+	}
+	return err
+}
+
+// limitTerm has the candidate resign after d if somebody waits, and look again later if nobody does.
+func (c *Candidate) limitTerm(t *Term, d time.Duration) {
+	c.own.maxTerm = time.AfterFunc(d, func() {
+		c.ask(func() {
+			children, err := c.place.List()
+			c.deliver(message{event: machine.Resign{}, before: func() bool {
+				if c.term.Load() != t {
+					return false
+				}
+				line := znode.Sort(children)
+				if err != nil || len(line) == 0 || line[len(line)-1] == t.node {
+					c.limitTerm(t, c.cfg.maxTerm/10+time.Millisecond)
+					return false
+				}
+				return true
+			}})
+		})
+	})
+}
+
+// watchHealth asks the user's check, first at once and then at every interval.
+func (c *Candidate) watchHealth() {
+	every := time.NewTicker(c.cfg.interval)
+	defer every.Stop()
+	for {
+		err := c.checkHealth()
+		if c.ctx.Err() != nil {
+			return
+		}
+		c.deliver(message{event: machine.Health{OK: err == nil}, before: func() bool {
+			c.diagnosed(err)
+			return true
+		}})
+		select {
+		case <-every.C:
+		case <-c.ctx.Done():
+			return
+		}
+	}
+}
+
+// checkHealth runs one check. One that overstays its time has failed; the next waits until it has returned.
+func (c *Candidate) checkHealth() error {
+	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.interval)
+	defer cancel()
+	late := time.AfterFunc(c.cfg.interval, func() { c.post(machine.Health{OK: false}) })
+	defer late.Stop()
+	err := errors.New("the check panicked")
+	func() {
+		defer logPanic(c.log, "the health check panicked")
+		err = c.cfg.check(ctx)
+	}()
+	if err == nil && ctx.Err() != nil {
+		err = fmt.Errorf("the check took longer than %v", c.cfg.interval)
+	}
+	return err
+}
