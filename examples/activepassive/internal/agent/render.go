@@ -1,0 +1,75 @@
+package agent
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"text/template"
+
+	"github.com/zkelection/election/examples/activepassive/internal/discovery"
+)
+
+// render executes the template in file with the functions that confd's users know (gets, json, getenv), and
+// leader, which they do not.
+func render(file string, entries []discovery.Entry) ([]byte, error) {
+	t := template.New(filepath.Base(file)).Option("missingkey=error").Funcs(template.FuncMap{
+		"gets":   func(pattern string) ([]discovery.Entry, error) { return gets(entries, pattern) },
+		"json":   decode,
+		"getenv": getenv,
+		"leader": leader,
+	})
+	if _, err := t.ParseFiles(file); err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	if err := t.Execute(&out, nil); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
+
+// gets returns the entries whose key matches a pattern such as "/service-discovery/bookService/*", sorted by key.
+// An entry has a Key and a Value.
+func gets(entries []discovery.Entry, pattern string) ([]discovery.Entry, error) {
+	var found []discovery.Entry
+	for _, e := range entries {
+		ok, err := path.Match(pattern, e.Key)
+		if err != nil {
+			return nil, fmt.Errorf("gets %q: %w", pattern, err)
+		}
+		if ok {
+			found = append(found, e)
+		}
+	}
+	return found, nil
+}
+
+// decode makes a JSON object's fields available as $data.name. Numbers stay as they are written.
+func decode(value string) (map[string]any, error) {
+	d := json.NewDecoder(bytes.NewReader([]byte(value)))
+	d.UseNumber()
+	var data map[string]any
+	if err := d.Decode(&data); err != nil {
+		return nil, fmt.Errorf("json %q: %w", value, err)
+	}
+	return data, nil
+}
+
+func getenv(name string, fallback ...string) string {
+	if v := os.Getenv(name); v != "" || len(fallback) == 0 {
+		return v
+	}
+	return fallback[0]
+}
+
+// leader returns the one entry that is to get writes, decoded; nil where there is none.
+func leader(entries []discovery.Entry) (map[string]any, error) {
+	newest, ok := discovery.Newest(entries)
+	if !ok {
+		return nil, nil // what {{with}} takes for nothing
+	}
+	return decode(newest.Value)
+}

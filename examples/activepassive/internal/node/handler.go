@@ -1,0 +1,88 @@
+package node
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/zkelection/election"
+)
+
+// TokenHeader carries the fencing token of the term in which a write was answered. A store behind the service would
+// keep the largest that it has seen and refuse smaller ones; a client can tell by it which of two answers is newer.
+const TokenHeader = "Fencing-Token"
+
+//go:embed index.html
+var page []byte
+
+func (n *Node) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", servePage)
+	mux.HandleFunc("GET /events", n.events)
+	mux.HandleFunc("GET /healthz", n.healthz)
+	mux.HandleFunc("GET /microservice/test", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, n.candidate.HasLeadership())
+	})
+	mux.HandleFunc("GET /microservice/test/hello", func(w http.ResponseWriter, r *http.Request) { // HEAD too
+		fmt.Fprintln(w, n.hello(r))
+	})
+	mux.HandleFunc("/microservice/test/hello", n.write(n.hello))
+	return mux
+}
+
+// hello stands for the service's work.
+func (n *Node) hello(*http.Request) string { return n.cfg.NodeID }
+
+// write lets a request through while this node leads. The term is asked again when the work is done and before the
+// answer goes out, so no answer says that a write was accepted under a term that had ended by then. Between that
+// look and the client's reading the answer any time may pass: this is what the token is for.
+func (n *Node) write(work func(*http.Request) string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !n.writes.enter() {
+			n.refuse(w, "is shutting down")
+			return
+		}
+		defer n.writes.leave()
+		term := n.candidate.Term()
+		if term == nil {
+			n.refuse(w, "is not the leader")
+			return
+		}
+		answer := work(r)
+		if err := term.Err(); err != nil {
+			n.refuse(w, "is not the leader any more: "+err.Error())
+			return
+		}
+		w.Header().Set(TokenHeader, strconv.FormatInt(term.Token(), 10))
+		fmt.Fprintln(w, answer)
+	}
+}
+
+// refuse says that another node, or the same one later, will do.
+func (n *Node) refuse(w http.ResponseWriter, why string) {
+	w.Header().Set("Retry-After", "1")
+	http.Error(w, n.cfg.NodeID+" "+why, http.StatusServiceUnavailable)
+}
+
+// healthz is for those who ask whether to send requests here. A node that does not lead is healthy, and so is one
+// that has lost touch with ZooKeeper: it answers reads.
+func (n *Node) healthz(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	leaving := n.writes.isShut()
+	if leaving {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	json.NewEncoder(w).Encode(struct {
+		Node    string          `json:"node"`
+		Leaving bool            `json:"leaving"`
+		Says    string          `json:"says"`
+		Status  election.Status `json:"status"`
+	}{n.cfg.NodeID, leaving, n.candidate.Status().String(), n.candidate.Status()})
+}
+
+func servePage(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Write(page)
+}

@@ -1,0 +1,78 @@
+// This is the post's system, run by one command:
+//
+//	go run ./examples/activepassive
+//
+// It starts ZooKeeper (an in-memory one, unless ZOOKEEPER_CONNECTION_STRING names another), three nodes, the agent and NGINX, and ends them on Ctrl-C.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/zkelection/election/examples/activepassive/internal/cluster"
+	"github.com/zkelection/election/examples/internal/demo"
+)
+
+func main() {
+	session := flag.Duration("session-timeout", 4*time.Second, "ZooKeeper session timeout of nodes and agent")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *session, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "activepassive:", err)
+		os.Exit(1)
+	}
+	fmt.Println("stopped; nothing is left running")
+}
+
+func run(ctx context.Context, session time.Duration, out io.Writer) (err error) {
+	zookeeper, stop, err := demo.ZooKeeper(1)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	dir, err := os.MkdirTemp("", "activepassive-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	fmt.Fprintln(out, "starting; the first time takes a while")
+	if err := cluster.Build(ctx, filepath.Join(dir, "bin")); err != nil {
+		return err
+	}
+	c, err := cluster.Start(ctx, cluster.Config{ZooKeeper: zookeeper, Dir: dir, Bin: filepath.Join(dir, "bin"),
+		Session: session, Linger: 2 * time.Second, Output: cluster.NewOutput(out)})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Stop(context.Background())) }()
+	guide(out, zookeeper, c)
+	<-ctx.Done()
+	fmt.Fprintln(out, "stopping")
+	return nil
+}
+
+// guide says what there is to try.
+func guide(out io.Writer, zookeeper string, c *cluster.Cluster) {
+	fmt.Fprintf(out, "\nZooKeeper %s\nNGINX     %s (configuration: %s)\n", zookeeper, c.URL, c.NGINX.Config())
+	for _, n := range c.Nodes {
+		fmt.Fprintf(out, "%s    http://%s  (process %d)\n", n.ID, n.Addr, n.PID())
+	}
+	fmt.Fprintf(out, `
+Try:
+  curl -X POST -i %[1]s/microservice/test/hello    the leader, always, and its token
+  curl %[1]s/microservice/test/hello               each node in turn
+  kill -9 <the leader's process>, or kill <it>     and look at the page
+  %[1]s/                                           who leads, live
+Ctrl-C ends it all.
+
+`, c.URL)
+}

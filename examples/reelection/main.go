@@ -1,0 +1,106 @@
+// Command reelection is one candidate of the raw recipe: run it in several terminals, stop or kill one, and see who
+// takes over and who does not stir.
+//
+//	go run ./examples/reelection
+//
+// ZOOKEEPER_CONNECTION_STRING names the ensemble; where it is unset, the first candidate starts an in-memory one for all.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"path"
+	"time"
+
+	"github.com/zkelection/election"
+	"github.com/zkelection/election/examples/internal/demo"
+)
+
+const (
+	electionNamespace = "/election"
+	znodePrefix       = election.Naming("candidate_") // candidate_0000000000, candidate_0000000001, …
+	// How often a candidate looks at its own place in line. That asks nobody: the library follows the line.
+	glance = 50 * time.Millisecond
+)
+
+func main() {
+	timeout := flag.Duration("session-timeout", 2*time.Second, "what a candidate that was killed is missed after")
+	flag.Parse()
+	demo.Main(func(ctx context.Context) error { return run(ctx, *timeout) })
+}
+
+// run stands until ctx ends, and then leaves the line, so that the next need not wait for the session to expire.
+func run(ctx context.Context, timeout time.Duration) error {
+	client, err := demo.Connect(ctx, timeout)
+	if err != nil {
+		return err
+	}
+	candidate, err := election.NewCandidate(client, electionNamespace, election.WithNaming(znodePrefix),
+		election.WithListener(election.ListenerFuncs{OnNotLeader: resign}))
+	if err == nil {
+		err = candidate.Start(ctx)
+	}
+	if err == nil {
+		narrate(ctx, client, candidate)
+	}
+	if err := errors.Join(err, client.Close()); err != nil {
+		return err
+	}
+	fmt.Println("Session closed, exiting application")
+	return nil
+}
+
+// place is what a candidate tells of: its znode, and the one that it waits for, or the term in which it leads.
+type place struct {
+	znode, ahead string
+	term         *election.Term
+}
+
+// narrate tells where candidate stands, and again whenever that changes.
+func narrate(ctx context.Context, client *election.Client, candidate *election.Candidate) {
+	every := time.NewTicker(glance)
+	defer every.Stop()
+	for told := (place{}); ; {
+		if now, settled := look(candidate); settled && now != told && tell(ctx, client, told, now) {
+			told = now
+		}
+		select {
+		case <-every.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// look is not settled while the candidate does not know whom to watch, or whether it may lead.
+func look(candidate *election.Candidate) (p place, settled bool) {
+	status := candidate.Status()
+	p = place{znode: status.Znode, term: candidate.Term()}
+	if status.Ahead != nil {
+		p.ahead = status.Ahead.Path
+	}
+	return p, p.znode != "" && (p.term != nil || p.ahead != "")
+}
+
+// tell is the output of the post's electLeader. It is false when ZooKeeper could not say who leads.
+func tell(ctx context.Context, client *election.Client, before, now place) bool {
+	if before.znode != now.znode { // stood for the first time, or again after the session had expired
+		fmt.Println("Name:", now.znode)
+	}
+	if now.term != nil {
+		fmt.Printf("I am the leader 👑 (token %#x)\n", now.term.Token())
+		return true
+	}
+	leader, err := client.Leader(ctx, electionNamespace)
+	if err != nil {
+		return false
+	}
+	fmt.Printf("I am not the leader, %s is the leader\n", path.Base(leader.Path))
+	fmt.Println("Watching znode", path.Base(now.ahead))
+	return true
+}
+
+// resign tells of what the post leaves out: a leader that is cut off, or stopped, leads no more.
+func resign(t *election.Term) { fmt.Println("I am the leader no more:", t.Err()) }
