@@ -73,20 +73,20 @@ func (s *Session) renewLoop() {
 		}
 		select {
 		case <-tick:
-		case <-s.wake:
-			due = s.hurry(due)
+		case <-s.wake: // a keeper came, or the connection: a lease that is not good is proved at once
+			if !s.leased() {
+				due, eager = time.Time{}, true
+			}
 		case <-s.Done():
 			return
 		}
 	}
 }
 
-// hurry brings the next proof forward when the lease is not good.
-func (s *Session) hurry(due time.Time) time.Time {
-	if l := s.Lease(s.State().ID); l == nil || !l.Live(time.Now()) {
-		return time.Time{}
-	}
-	return due
+// leased reports whether the present session's lease is good.
+func (s *Session) leased() bool {
+	l := s.Lease(s.State().ID)
+	return l != nil && l.Live(time.Now())
 }
 
 // prove asks for one proof and says when the next is due. A proof that was answered but leaves the lease short, or not

@@ -43,6 +43,7 @@ type world struct {
 	byHand   map[int64]bool // czxids of znodes that an operator deleted
 	made     int64          // czxid of the election path
 	swept    time.Time      // when the whole path was last deleted
+	resigned time.Time      // when a leader last left office of its own accord
 	counts   counts
 	failed   bool
 }
@@ -281,6 +282,9 @@ func (p *player) NotLeader(t *election.Term) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.noteLocked("%s leads no more: %v", p.name, t.Err())
+	if errors.Is(t.Err(), election.ErrResigned) {
+		w.resigned = time.Now()
+	}
 	if !p.told || p.term != t {
 		w.fail("G7", "%s was told the end of a term that it was not told the beginning of", p.name)
 	}
