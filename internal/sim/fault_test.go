@@ -14,6 +14,12 @@ type fault struct {
 	do   func(w *world)
 }
 
+// Two faults that a mutation needs by themselves.
+const (
+	falseExpiry = "false expiry"
+	slowQuorum  = "slow quorum"
+)
+
 var faults = []fault{
 	{"cut client from server", func(w *world) { w.e.Cut(w.someone(), w.server()) }},
 	{"cut client from all", func(w *world) { w.pause() }},
@@ -45,9 +51,12 @@ var faults = []fault{
 	{"slow disk", func(w *world) { w.e.SlowDisk(w.id(), 0, w.ms(1000)) }},
 	{"lose a reply", func(w *world) { w.loseReply() }},
 	{"lose a reply", func(w *world) { w.loseReply() }},
+	{"reset connection", func(w *world) { pick(w.r, w.players...).reset() }},
 	{"expire session", func(w *world) { w.expire() }},
 	{"delete znode", func(w *world) { w.deleteOne() }},
 	{"delete path", func(w *world) { w.deleteAll() }},
+	{falseExpiry, func(w *world) { w.falseExpiry() }},
+	{slowQuorum, func(w *world) { w.slowQuorum() }},
 	{"resign", func(w *world) { w.resign() }},
 	{"candidate leaves", func(w *world) { w.swap() }},
 	{"candidate leaves", func(w *world) { w.swap() }},
@@ -56,8 +65,8 @@ var faults = []fault{
 // strike lets one fault happen.
 func (w *world) strike() {
 	f := pick(w.r, faults...)
-	if *focus == "lease" {
-		f = fault{"ambush", func(w *world) { w.ambush() }}
+	if i := slices.IndexFunc(faults, func(f fault) bool { return f.name == *focus }); i >= 0 {
+		f = faults[i]
 	}
 	w.note("%s", f.name)
 	w.counts.Faults[f.name]++
@@ -164,15 +173,13 @@ func (w *world) expire() {
 		return
 	}
 	id := pick(w.r, all...).ID
-	tree := w.e.Tree()
-	w.mu.Lock()
-	for _, n := range tree {
+	var czxids []int64
+	for _, n := range w.e.Tree() {
 		if n.Stat.EphemeralOwner == id {
-			w.byHand[n.Stat.Czxid] = true
+			czxids = append(czxids, n.Stat.Czxid)
 		}
 	}
-	w.mu.Unlock()
-	w.e.ExpireSession(id)
+	w.byHandWhile(czxids, func() bool { return w.e.ExpireSession(id) })
 }
 
 // deleteOne is an operator who deletes a candidate's znode; of the leader's, G1 then promises nothing.
@@ -184,11 +191,24 @@ func (w *world) deleteOne() {
 
 func (w *world) deleteByHand(p string) {
 	if n, ok := w.e.Get(p); ok {
-		w.mu.Lock()
-		w.byHand[n.Stat.Czxid] = true
-		w.mu.Unlock()
+		w.byHandWhile([]int64{n.Stat.Czxid}, func() bool { return w.e.Delete(p) == nil })
 	}
-	_ = w.e.Delete(p)
+}
+
+// byHandWhile marks znodes as deleted by hand before they are, since candidates may hear of it first, and takes that back
+// for a deletion that fails.
+func (w *world) byHandWhile(czxids []int64, remove func() bool) {
+	mark := func(by int) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for _, id := range czxids {
+			w.byHand[id] += by
+		}
+	}
+	mark(1)
+	if !remove() {
+		mark(-1)
+	}
 }
 
 func (w *world) deleteAll() {
@@ -204,26 +224,51 @@ func (w *world) deleteAll() {
 	_ = w.e.DeleteTree(strings.TrimSuffix(path, "/job"))
 }
 
-// ambush takes the last in line, whose session has no proofs and so the oldest touches, and lets it hear late what its
-// server says, so that its connection outlives its session's best time. Then it pauses it, and has all others go behind
-// it meanwhile: it wakes up, is first, and its session may end before its server has passed on that it is awake.
-func (w *world) ambush() {
-	last := w.players[0]
+// falseExpiry parts the ensemble's leader from the others until it has expired their clients' sessions, which no quorum
+// confirms, and has those clients ask it: they are told that their session is over while its znodes live on.
+func (w *world) falseExpiry() {
+	id := w.e.Leader()
+	if id == 0 {
+		return
+	}
+	w.e.Isolate(id)
+	time.Sleep(w.timeout + w.tick + w.ms(2000))
+	for range 4 { // as many tries as it takes to come by the leader
+		for _, p := range w.players {
+			if p.cand != nil && w.r.IntN(2) == 0 {
+				p.reset()
+			}
+		}
+		time.Sleep(w.ms(800))
+	}
+	w.e.Crash(id) // nobody has heard of the expiry, and nobody will: what was sent waits until the others have moved on
 	for _, p := range w.players {
-		if p.cand != nil && (last.cand == nil || p.cand.Status().Place > last.cand.Status().Place) {
-			last = p
+		w.hearLate(p, w.ms(300))
+	}
+	time.Sleep(2 * syncLimit * w.tick)
+	w.e.Restart(id)
+	w.heal()
+}
+
+// slowQuorum has an operator delete znodes while servers hear each other late, and resets connections while the new
+// znodes are on their way: the answers are lost, and what was asked for comes later.
+func (w *world) slowQuorum() {
+	late := w.ms(600)
+	for from := 1; from <= w.servers; from++ {
+		for to := 1; to <= w.servers; to++ {
+			w.e.Delay(zksim.ServerName(from), zksim.ServerName(to), late, late)
 		}
 	}
-	late := w.timeout * time.Duration(15+w.r.IntN(10)) / 100
-	w.hearLate(last, late)
-	time.Sleep(w.timeout + w.ms(1000))
-	w.freeze(last, w.timeout*time.Duration(30+w.r.IntN(37))/100)
-	for _, p := range w.players {
-		if p != last {
-			w.resignOne(p)
+	for range 10 {
+		w.deleteOne()
+		time.Sleep(late + w.ms(1500))
+		for _, p := range w.players {
+			if w.r.IntN(2) == 0 {
+				p.reset()
+			}
 		}
+		time.Sleep(w.ms(300))
 	}
-	time.AfterFunc(2*w.timeout, func() { w.hearLate(last, 0) })
 }
 
 func (w *world) hearLate(p *player, d time.Duration) {

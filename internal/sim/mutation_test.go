@@ -37,11 +37,13 @@ var mutations = []mutation{
 		{"internal/machine/machine.go", "m.owner != 0 && m.session != 0 && m.owner != m.session", "false"},
 		{"internal/machine/event.go", "if m.node != \"\" && m.owner != 0 {", "if false {"},
 		{"internal/line/line.go", "case stat.EphemeralOwner == id && name == \"\":", "case stat.EphemeralOwner != id+1 && name == \"\":"},
-	}, 100, ""},
+		{"candidate.go", "l := c.sess.Lease(c.own.machine.View().Owner)", "l := c.sess.Lease(c.sess.State().ID)"},
+		{"candidate.go", "lease := c.sess.Lease(a.Session)", "lease := c.sess.Lease(c.sess.State().ID)"},
+	}, 20, falseExpiry},
 	{"lease by ping instead of quorum", []edit{
 		{"internal/session/renew.go", "_, err := c.Multi(&zk.CheckVersionRequest{Path: k.path, Version: -1})", "_, _, err := c.Exists(k.path)"},
 	}, 200, ""},
-	{"lease from the time of receipt, whatever the leader has heard", []edit{
+	{"lease from the time of receipt", []edit{
 		{"internal/session/session.go", "	answered := time.Now()\n	if !Answered", "	answered := time.Now()\n	sent = answered\n	if !Answered"},
 		{"internal/session/lease.go", "min(timeout/leaseShare, timeout*marginTwelf/12-elapsed(l.touched, sent))", "timeout/leaseShare"},
 	}, 1, byLeaseTests},
@@ -64,7 +66,7 @@ var mutations = []mutation{
 	}, 20, ""},
 	{"orphans looked for behind a sync", []edit{
 		{"internal/line/line.go", "_, err := c.Multi(&zk.CheckVersionRequest{Path: p.Path, Version: -1})", "_, err := c.Sync(p.Path)"},
-	}, 200, ""},
+	}, 40, slowQuorum},
 	{"plain string order", []edit{
 		{"internal/znode/znode.go", "cmp.Or(cmp.Compare(a.seq, b.seq), strings.Compare(a.name, b.name))", "cmp.Or(strings.Compare(a.name, b.name), cmp.Compare(a.seq, b.seq))"},
 	}, 20, ""},

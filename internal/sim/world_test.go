@@ -7,9 +7,11 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,6 +21,9 @@ import (
 )
 
 const path = "/sim/job"
+
+// syncLimit is ZooKeeper's default, in ticks.
+const syncLimit = 5
 
 // world is one schedule: an ensemble, players, and the observer that watches them.
 type world struct {
@@ -40,10 +45,10 @@ type world struct {
 	last     *election.Term // that began
 	leader   *player        // whose it was
 	lastAt   time.Time
-	byHand   map[int64]bool // czxids of znodes that an operator deleted
-	made     int64          // czxid of the election path
-	swept    time.Time      // when the whole path was last deleted
-	resigned time.Time      // when a leader last left office of its own accord
+	byHand   map[int64]int // how often an operator deleted the znode with this czxid
+	made     int64         // czxid of the election path
+	swept    time.Time     // when the whole path was last deleted
+	resigned time.Time     // when a leader last left office of its own accord
 	counts   counts
 	failed   bool
 }
@@ -68,6 +73,7 @@ type player struct {
 	term *election.Term // that the listener was last told of
 	told bool           // …and has not been told the end of
 	work string         // znode of the term under which work runs
+	conn net.Conn       // the latest that was dialled
 	dead bool           // its network is gone: it cannot end its session
 }
 
@@ -75,11 +81,12 @@ func newWorld(t *testing.T, seed uint64) *world {
 	r := rand.New(rand.NewPCG(seed, 42))
 	w := &world{t: t, seed: seed, r: r, servers: pick(r, 1, 3, 3, 3, 5), began: time.Now(),
 		timeout: pick[time.Duration](r, 2, 4, 4, 6) * time.Second, tick: pick[time.Duration](r, 250, 500, 1000) * time.Millisecond,
-		byHand: map[int64]bool{}, counts: counts{Faults: map[string]int{}}}
-	if *focus == "lease" { // where a lease is easiest to get wrong: sessions as short as the servers allow
-		w.servers, w.timeout, w.tick = 3, 2*time.Second, time.Second
+		byHand: map[int64]int{}, counts: counts{Faults: map[string]int{}}}
+	limit := pick(r, 2, syncLimit, 10)
+	if *focus != "" { // short sessions, and servers that stay with their leader longer than these last
+		w.servers, w.timeout, w.tick, limit = 3, 2*time.Second, time.Second, syncLimit
 	}
-	w.e = zksim.New(zksim.Config{Servers: w.servers, Tick: w.tick, Seed: seed, SyncLimit: pick(r, 2, 5, 10),
+	w.e = zksim.New(zksim.Config{Servers: w.servers, Tick: w.tick, Seed: seed, SyncLimit: limit,
 		Drift: pick(r, 0, 0, 0.05)})
 	w.plainNames = seed%4 == 0
 	w.e.OnReply(w.onReply)
@@ -138,7 +145,7 @@ func (w *world) join() *player {
 
 // live connects and plays until ctx ends.
 func (p *player) live(ctx context.Context, r *rand.Rand) {
-	client, err := election.Connect(ctx, p.w.e.ConnectString(), election.WithDialer(p.w.e.DialerFor(p.name)),
+	client, err := election.Connect(ctx, p.w.e.ConnectString(), election.WithDialer(p.dial),
 		election.WithSessionTimeout(p.w.timeout), election.WithHostProvider(&servers{r: r}),
 		election.WithClientLogger(p.w.logger(p.name)))
 	if err != nil {
@@ -153,7 +160,7 @@ func (p *player) live(ctx context.Context, r *rand.Rand) {
 		opts = append(opts, election.WithStepDownOnDisconnect())
 	}
 	if r.IntN(4) == 0 {
-		opts = append(opts, election.WithListener(slow{rand.N(10 * time.Second)}))
+		opts = append(opts, election.WithListener(&slow{w: p.w, name: p.name, d: time.Duration(r.Int64N(int64(10 * time.Second)))}))
 	}
 	cand, err := election.NewCandidate(client, path, opts...)
 	if err != nil {
@@ -166,6 +173,25 @@ func (p *player) live(ctx context.Context, r *rand.Rand) {
 	p.play(ctx, r)
 }
 
+// dial remembers the connection, so that a fault can reset it.
+func (p *player) dial(network, address string, timeout time.Duration) (net.Conn, error) {
+	conn, err := p.w.e.DialerFor(p.name)(network, address, timeout)
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	p.conn = conn
+	return conn, err
+}
+
+// reset breaks the player's connection, as a middlebox does; the server may still have much to answer.
+func (p *player) reset() {
+	p.w.mu.Lock()
+	conn := p.conn
+	p.w.mu.Unlock()
+	if conn != nil {
+		conn.Close()
+	}
+}
+
 // naming leaves out the one without a UUID where whole paths are deleted: what it then cannot promise is documented.
 func (w *world) naming(r *rand.Rand) election.Naming {
 	if w.plainNames {
@@ -174,10 +200,12 @@ func (w *world) naming(r *rand.Rand) election.Naming {
 	return pick(r, election.CuratorLatch, election.CuratorSelector, election.KazooLock)
 }
 
-func (w *world) broken(format string, args ...any) {
+func (w *world) broken(format string, args ...any) { w.violated("the schedule", format, args...) }
+
+func (w *world) violated(guarantee, format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.fail("the schedule", format, args...)
+	w.fail(guarantee, format, args...)
 }
 
 // play leads whenever it can, by Run or by Await.
@@ -241,9 +269,7 @@ func (p *player) IsLeader(t *election.Term) {
 	if w.deleted(t) || time.Since(w.swept) < time.Second { // while the proof for it was under way: nothing is promised
 		return
 	}
-	if t.Err() == nil {
-		w.judgeBelief(p, t)
-	}
+	w.judgeBelief()
 	w.judgeToken(p, t)
 }
 
@@ -258,22 +284,28 @@ func (w *world) judgeToken(p *player, t *election.Term) {
 	}
 }
 
-// judgeBelief looks whether anybody else believes while p does.
-func (w *world) judgeBelief(p *player, t *election.Term) {
-	for _, q := range w.everyone {
-		if q == p || q.cand == nil || q.term == nil || w.deleted(q.term) {
+// judgeBelief is G1: it looks at everybody twice, since goroutines go on meanwhile. A term does not come back, so two that
+// live at the second look lived together at the first.
+func (w *world) judgeBelief() {
+	var all []*election.Term
+	for _, p := range w.everyone {
+		if p.cand == nil {
 			continue
 		}
-		if (q.cand.HasLeadership() || q.term.Context().Err() == nil) && t.Err() == nil {
-			w.fail("G1", "%s leads with token %#x while %s believes, token %#x, lease until %v, session %#x",
-				p.name, t.Token(), q.name, q.term.Token(), q.term.Deadline().Sub(w.began), q.cand.Status().SessionID)
+		if t := p.cand.Term(); t != nil && p.cand.HasLeadership() && t.Context().Err() == nil && !w.deleted(t) {
+			all = append(all, t)
 		}
+	}
+	all = slices.DeleteFunc(all, func(t *election.Term) bool { return t.Err() != nil })
+	if len(all) > 1 {
+		w.fail("G1", "%d believe: %v until %v and %v until %v", len(all),
+			all[0], all[0].Deadline().Sub(w.began), all[1], all[1].Deadline().Sub(w.began))
 	}
 }
 
 // deleted reports whether an operator has deleted a term's znode, by itself or with the whole path.
 func (w *world) deleted(t *election.Term) bool {
-	return w.byHand[t.Token()] || t.Token() < w.made
+	return w.byHand[t.Token()] > 0 || t.Token() < w.made
 }
 
 // NotLeader checks that ends follow beginnings.
@@ -294,10 +326,14 @@ func (p *player) NotLeader(t *election.Term) {
 	p.told = false
 }
 
-// onReply sees every answer of the ensemble; a candidate's delete must not come before its work stopped.
+// onReply sees every answer of the ensemble: these are the steps at which beliefs are compared. A candidate's delete must
+// not come before its work stopped.
 func (w *world) onReply(r zksim.Reply) (lose bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if time.Since(w.swept) >= time.Second {
+		w.judgeBelief()
+	}
 	if r.Op == zksim.OpCreate || r.Op == zksim.OpDelete {
 		w.noteLocked("    %s of %s by %s at zk%d, session %#x: %d", r.Op, r.Path, r.Client, r.Server, r.Session, r.Code)
 	}
@@ -378,11 +414,32 @@ func (w *world) end() {
 	}
 }
 
-// slow is a listener that takes its time.
-type slow struct{ d time.Duration }
+// slow is a listener that takes its time, and looks whether calls overlap or come out of turn.
+type slow struct {
+	w    *world
+	name string
+	d    time.Duration
+	term *election.Term // told of, and not of its end; no lock: calls do not overlap
+	busy atomic.Bool
+}
 
-func (s slow) IsLeader(*election.Term)  { time.Sleep(s.d) }
-func (s slow) NotLeader(*election.Term) { time.Sleep(s.d) }
+func (s *slow) IsLeader(t *election.Term) {
+	s.take(s.term == nil, "begins")
+	s.term = t
+}
+
+func (s *slow) NotLeader(t *election.Term) {
+	s.take(s.term == t, "ends")
+	s.term = nil
+}
+
+func (s *slow) take(inTurn bool, what string) {
+	if !inTurn || !s.busy.CompareAndSwap(false, true) {
+		s.w.violated("G7", "%s's slow listener was told out of turn that a term %s", s.name, what)
+	}
+	time.Sleep(s.d)
+	s.busy.Store(false)
+}
 
 // logger has everything that a player logs in the schedule's record, when one schedule is played alone.
 func (w *world) logger(name string) *slog.Logger {
