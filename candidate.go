@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -33,6 +34,7 @@ type Candidate struct {
 	cfg    *config
 	log    *slog.Logger
 	hub    *hub
+	told   sequence // logs and metrics
 
 	term    atomic.Pointer[Term] // the present term: all that HasLeadership reads
 	last    atomic.Pointer[Term] // the latest term, present or over
@@ -102,8 +104,8 @@ type snapshot struct {
 // not stand before Start, Await or Run. A wrong argument or option is an error that names it, all of them together.
 func NewCandidate(client *Client, path string, opts ...Option) (*Candidate, error) {
 	cfg := newConfig(opts)
-	if client == nil {
-		cfg.wrong("client is nil")
+	if client == nil || client.sess == nil {
+		cfg.wrong("client is nil, or not made by Connect or NewClient")
 	}
 	if err := znode.CheckPath(path); err != nil {
 		cfg.wrong("path %q %w", path, err)
@@ -211,7 +213,8 @@ func (c *Candidate) launch() bool {
 func (c *Candidate) finish() {
 	c.cancel()
 	c.mu.Lock()
-	c.view.closed, c.view.State, c.view.ahead = true, machine.Closed, line.Member{}
+	c.view.View = machine.View{State: machine.Closed, Stood: c.view.Stood, Working: c.view.Working}
+	c.view.closed, c.view.ahead = true, line.Member{}
 	for _, m := range c.inbox {
 		if m.done != nil {
 			close(m.done)
@@ -296,13 +299,13 @@ func (c *Candidate) take(m message) {
 	}
 }
 
-// report does what can wait until everything that an event calls for is under way: logs and metrics.
+// report does what can wait until everything that an event calls for is under way: logs and metrics. They are the user's
+// code, which may be slow, or call a method that waits for the owner; so it does not run here.
 func (c *Candidate) report() {
-	reports := c.own.reports
-	c.own.reports = nil
-	for _, f := range reports {
-		f()
+	for _, f := range c.own.reports {
+		c.told.run(f)
 	}
+	c.own.reports = nil
 }
 
 func (c *Candidate) later(f func()) { c.own.reports = append(c.own.reports, f) }
@@ -406,9 +409,10 @@ func (c *Candidate) apply(ev machine.Event) {
 	}
 }
 
+// leased reports whether the lease of the znode's session is good. To a candidate that closes none is: it begins no term.
 func (c *Candidate) leased() bool {
 	l := c.sess.Lease(c.own.machine.View().Owner)
-	return l != nil && l.Live(time.Now())
+	return l != nil && l.Live(time.Now()) && !c.closing.Load()
 }
 
 // show publishes the machine's state.
@@ -451,7 +455,7 @@ func (c *Candidate) perform(a machine.Action) {
 	case machine.Moved:
 		c.moved(a)
 	case machine.Report:
-		c.log.Error("this cannot be; please report it", "what", a.Text)
+		c.later(func() { c.log.Error("this cannot be; please report it", "what", a.Text) })
 	}
 }
 
@@ -504,7 +508,9 @@ func (c *Candidate) remove(a machine.Delete) {
 // answer hands the outcome of a request to the owner, with what is to be noted before the machine hears of it.
 func (c *Candidate) answer(err error, ev machine.Event, note func()) {
 	c.deliver(message{event: ev, before: func() bool {
-		if !errors.Is(err, zk.ErrNoNode) {
+		if errors.Is(err, zk.ErrNoNode) { // an answer like any other: somebody has left
+			c.failed(nil)
+		} else {
 			c.failed(err)
 		}
 		if note != nil {
@@ -569,15 +575,20 @@ func (c *Candidate) beginTerm(a machine.BeginTerm) {
 	t := newTerm(c, a, lease)
 	c.last.Store(t)
 	c.term.Store(t)
+	if c.closing.Load() { // whoever set it before this has not seen the term
+		t.end(ErrClosed)
+	}
 	t.watchLease()
 	c.hub.gained(t)
 	c.later(func() { c.log.Info("leadership gained", "token", hexID(a.Token), "znode", a.Node) })
 	c.metric(func(m Metrics) { m.TermBegan(t) })
-	if c.cfg.maxTerm > 0 {
-		d := c.cfg.maxTerm
+	if d := min(c.cfg.maxTerm, longestTerm); d > 0 {
 		c.limitTerm(t, d-d/10+c.spread(d/5))
 	}
 }
+
+// longestTerm leaves room for the 10 % more of WithMaxTerm.
+const longestTerm = time.Duration(math.MaxInt64 / 2)
 
 var causes = map[machine.Reason]error{
 	machine.Resigned:        ErrResigned,
@@ -614,7 +625,7 @@ func (c *Candidate) backoff(failures int) {
 		if line.Final(err) {
 			level = slog.LevelWarn
 		}
-		c.log.Log(c.ctx, level, "will try again", "error", err, "after", d, "failures", failures)
+		c.later(func() { c.log.Log(c.ctx, level, "will try again", "error", err, "after", d, "failures", failures) })
 		c.metric(func(m Metrics) { m.Failed(err) })
 	}
 	if c.own.retry != nil {
@@ -656,6 +667,21 @@ func (c *Candidate) dismiss(leave bool) {
 	if leave {
 		c.post(machine.Close{})
 	}
+}
+
+// evict removes the znode of a candidate that could not leave by itself in time, on a connection that goes on when the
+// client is closed. It reports whether that is done.
+func (c *Candidate) evict() (gone bool) {
+	c.mu.Lock()
+	name := c.view.Node
+	c.mu.Unlock()
+	if name == "" {
+		return c.ctx.Err() != nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), tellGrace)
+	defer cancel()
+	_, err := session.Call(ctx, c.sess, func() (struct{}, error) { return struct{}{}, c.place.Delete(name) })
+	return err == nil || errors.Is(err, zk.ErrNoNode)
 }
 
 // awaitDismissed waits until the listeners have been told and, with leave, the znode is removed, as far as work that

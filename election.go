@@ -202,6 +202,7 @@ type Client struct {
 	chroot string
 	log    *slog.Logger
 	acl    []zk.ACL // of znodes whose candidate names none
+	states sequence // of the session, on their way to the log
 
 	mu         sync.Mutex // guards the following
 	candidates map[*Candidate]struct{}
@@ -214,15 +215,18 @@ type Client struct {
 // in the background within a second or two. ctx has no part in the client's later life. A wrong argument or option is an error at once that names it, all
 // of them together.
 func Connect(ctx context.Context, connectString string, opts ...ClientOption) (*Client, error) {
+	if ctx == nil {
+		return nil, nilContext("Connect")
+	}
 	cfg := newClientConfig(opts)
 	servers, chroot, err := parseConnectString(connectString)
 	if err := errors.Join(append([]error{err}, cfg.errs...)...); err != nil {
 		return nil, fmt.Errorf("election: Connect: %w", err)
 	}
-	sess, err := session.Dial(session.Config{Servers: servers, Timeout: cfg.timeout, Dialer: cfg.dial(),
+	sess, err := dial(ctx, session.Config{Servers: servers, Timeout: cfg.timeout, Dialer: cfg.dial(),
 		Provider: cfg.provider, Log: cfg.log})
 	if err != nil {
-		return nil, fmt.Errorf("election: Connect: %w", err)
+		return nil, fmt.Errorf("election: Connect: %s: %w", connectString, err)
 	}
 	if err := authenticate(ctx, sess, cfg.auth); err != nil {
 		go sess.Close() // takes up to a second, which a caller whose ctx has ended does not have
@@ -230,6 +234,34 @@ func Connect(ctx context.Context, connectString string, opts ...ClientOption) (*
 	}
 	return newClient(sess, chroot, cfg), nil
 }
+
+// dial obeys ctx, which session.Dial cannot where a host provider of the user's looks names up (zk.HostProvider.Init).
+func dial(ctx context.Context, cfg session.Config) (*session.Session, error) {
+	type dialled struct {
+		sess *session.Session
+		err  error
+	}
+	done := make(chan dialled)
+	go func() {
+		sess, err := session.Dial(cfg)
+		select {
+		case done <- dialled{sess, err}:
+		case <-ctx.Done():
+			if err == nil {
+				sess.Close()
+			}
+		}
+	}()
+	select {
+	case d := <-done:
+		return d.sess, d.err
+	case <-ctx.Done():
+		return nil, session.CtxError(ctx)
+	}
+}
+
+// nilContext is the error for a context that is missing.
+func nilContext(method string) error { return fmt.Errorf("election: %s: ctx is nil", method) }
 
 // authenticate waits for the session and presents the credentials.
 func authenticate(ctx context.Context, sess *session.Session, creds []credential) error {
@@ -295,7 +327,11 @@ func newClient(sess *session.Session, chroot string, cfg *clientConfig) *Client 
 	return c
 }
 
-func (c *Client) logState(st session.State) {
+// logState is called under the session's lock, where no code of the user's may run, and a log handler is that: it may be
+// slow, or ask a candidate for its Status.
+func (c *Client) logState(st session.State) { c.states.run(func() { c.writeState(st) }) }
+
+func (c *Client) writeState(st session.State) {
 	switch {
 	case st.Connected:
 		c.log.Info("zookeeper session up", "session", hexID(st.ID), "timeout", st.Timeout)
@@ -310,11 +346,15 @@ func hexID(id int64) string { return fmt.Sprintf("%#x", uint64(id)) }
 
 // Close closes all candidates and ends the session, and with it their znodes: every term is over and every context
 // cancelled before that, but work under Run is not waited for; use Candidate.Shutdown first where that matters. On
-// a connection that the caller owns the znodes are removed one by one. It takes a second or two at most; when the
-// server has not confirmed the end by then it returns ErrDisconnected, and the znodes go when the session
-// expires. No goroutine of the package outlives it, other than those in callbacks and functions of the user.
-// A second Close returns nil.
+// a connection that the caller owns the znodes are removed one by one, also those whose work still runs. It takes a
+// second or two at most; when the server has not confirmed the end by then it returns ErrDisconnected, and the znodes
+// go when the session expires: on a connection of the caller's that means that the caller has to close it, or nobody
+// else may come to lead. No goroutine of the package outlives Close, other than those in callbacks and functions of
+// the user. A second Close returns nil.
 func (c *Client) Close() error {
+	if c.sess == nil {
+		return nil // not made by Connect or NewClient
+	}
 	c.mu.Lock()
 	all := make([]*Candidate, 0, len(c.candidates))
 	for cand := range c.candidates {
@@ -328,9 +368,13 @@ func (c *Client) Close() error {
 	}
 	left := c.dismiss(all)
 	ended := c.sess.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), tellGrace)
+	defer cancel()
 	for _, cand := range all {
 		<-cand.exited
+		cand.told.wait(ctx)
 	}
+	c.states.wait(ctx)
 	switch {
 	case left > 0:
 		return fmt.Errorf("election: Close: %d znodes could not be removed: %w", left, ErrDisconnected)
@@ -353,7 +397,7 @@ func (c *Client) dismiss(all []*Candidate) (left int) {
 		cand.dismiss(c.sess.Adopted())
 	}
 	for _, cand := range all {
-		if !cand.awaitDismissed(ctx, c.sess.Adopted()) && c.sess.Adopted() {
+		if !cand.awaitDismissed(ctx, c.sess.Adopted()) && c.sess.Adopted() && !cand.evict() {
 			left++
 		}
 	}
@@ -362,7 +406,8 @@ func (c *Client) dismiss(all []*Candidate) (left int) {
 
 // Leader returns who is first in line at path. ErrNoLeader means that nobody stands there. The answer is that of the
 // server connected to, which may lag behind the ensemble; use a token to act on it. It returns ctx's error within
-// 100 ms of ctx's end, and ErrClosed when the client is closed; a lost connection makes it fail with the driver's error.
+// 100 ms of ctx's end, ErrClosed when the client is closed, and ErrDisconnected, with the driver's error, when the
+// connection is lost under it; without one it waits for the next.
 func (c *Client) Leader(ctx context.Context, path string) (Participant, error) {
 	all, err := c.members(ctx, "Leader", path, 1)
 	if err == nil && len(all) == 0 {
@@ -381,6 +426,12 @@ func (c *Client) Participants(ctx context.Context, path string) ([]Participant, 
 }
 
 func (c *Client) members(ctx context.Context, method, path string, limit int) ([]Participant, error) {
+	switch {
+	case ctx == nil:
+		return nil, nilContext(method)
+	case c.sess == nil:
+		return nil, fmt.Errorf("election: %s of %s: the client was not made by Connect or NewClient: %w", method, path, ErrClosed)
+	}
 	if err := znode.CheckPath(path); err != nil {
 		return nil, fmt.Errorf("election: %s: path %q %w", method, path, err)
 	}
@@ -404,6 +455,11 @@ func (c *Client) members(ctx context.Context, method, path string, limit int) ([
 // that names it.
 func (c *Client) Observe(ctx context.Context, path string) iter.Seq2[Participant, error] {
 	return func(yield func(Participant, error) bool) {
+		if ctx == nil || c.sess == nil {
+			_, err := c.members(ctx, "Observe", path, 0)
+			yield(Participant{}, err)
+			return
+		}
 		if err := znode.CheckPath(path); err != nil {
 			yield(Participant{}, fmt.Errorf("election: Observe: path %q %w", path, err))
 			return
@@ -429,8 +485,16 @@ func public(err error) error {
 		return ErrNoLeader
 	case errors.Is(err, line.ErrDisconnected):
 		return ErrDisconnected
+	case lostConnection(err):
+		return fmt.Errorf("%w: %w", ErrDisconnected, err)
 	}
 	return err
+}
+
+// lostConnection reports whether err is the driver's word for a request that got no answer.
+func lostConnection(err error) bool {
+	return errors.Is(err, zk.ErrConnectionClosed) || errors.Is(err, zk.ErrNoServer) ||
+		errors.Is(err, zk.ErrSessionExpired) || errors.Is(err, zk.ErrSessionMoved)
 }
 
 func (c *Client) participant(m line.Member) Participant {
@@ -668,9 +732,15 @@ func (t *Term) leave() {
 //
 // Errors: ErrTermOver when the term is over, or ZooKeeper found its znode gone: nothing was applied. An error that
 // names one of ops and wraps the driver's (zk.ErrBadVersion, say): nothing was applied, and the term lasts.
-// ErrDisconnected, or ctx's error: no answer came, all of ops were applied or none, and only reading tells. Guard
-// returns within 100 ms of ctx's end.
+// ErrDisconnected, ErrClosed (the client was closed meanwhile), or ctx's error: no answer came, all of ops were applied
+// or none, and only reading tells. Guard returns within 100 ms of ctx's end.
+//
+// With a naming that has no UUID the proof goes by a name that can come again: after the whole path was deleted by
+// hand and made anew, it may find another's znode until this candidate has noticed.
 func (t *Term) Guard(ctx context.Context, ops ...any) ([]zk.MultiResponse, error) {
+	if ctx == nil {
+		return nil, nilContext("Guard")
+	}
 	all, err := line.Guarded(t.cand.place.Node(t.node), t.cand.client.full, ops)
 	if err != nil {
 		return nil, fmt.Errorf("election: Guard: %w", err)
@@ -686,8 +756,8 @@ func (t *Term) Guard(ctx context.Context, ops ...any) ([]zk.MultiResponse, error
 		})
 		return res, err
 	})
-	if ctx.Err() != nil && err != nil {
-		return nil, fmt.Errorf("election: Guard: the outcome is unknown: %w", err)
+	if err != nil && (ctx.Err() != nil || errors.Is(err, session.ErrClosed)) {
+		return nil, fmt.Errorf("election: Guard: the outcome is unknown: %w", public(err))
 	}
 	return t.judge(responses, err)
 }

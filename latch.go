@@ -22,6 +22,9 @@ func (c *Candidate) Start(ctx context.Context) error {
 
 // stand makes the candidate stand and waits for reached.
 func (c *Candidate) stand(ctx context.Context, method string, reached func(snapshot) bool) error {
+	if ctx == nil {
+		return nilContext(method)
+	}
 	if ctx.Err() != nil {
 		return c.ctxError(method, ctx)
 	}
@@ -75,7 +78,12 @@ func (c *Candidate) abandoned() bool {
 // Resign returns nil. With the context of a function under Run it returns as soon as the term is over, since that
 // function is what remains to be waited for. It returns ErrClosed when the candidate or its client is closed.
 func (c *Candidate) Resign(ctx context.Context) error {
-	if !c.begun.Load() {
+	switch {
+	case ctx == nil:
+		return nilContext("Resign")
+	case !c.begun.Load() && (c.closing.Load() || c.sess.Closed()):
+		return c.waitError("Resign", ctx, ErrClosed)
+	case !c.begun.Load():
 		return nil
 	}
 	if ctx.Value(workKey{}) == c { // what it asks for is what ends ctx; the owner takes the message without delay
@@ -100,6 +108,9 @@ func (c *Candidate) Resign(ctx context.Context) error {
 // leaving goes on by itself, and the znode stays until the work returns or the client is closed. Calling it again,
 // or after Close, waits for the same.
 func (c *Candidate) Shutdown(ctx context.Context) error {
+	if ctx == nil {
+		return nilContext("Shutdown")
+	}
 	if !c.close() {
 		return nil
 	}
@@ -221,7 +232,10 @@ func (c *Candidate) wait(ctx context.Context, done func(snapshot) (bool, error))
 // one: leave it with Close, Shutdown or by Run. It returns Start's errors while there is no znode yet, and
 // ErrClosed when the candidate or its client is closed.
 func (c *Candidate) Await(ctx context.Context) (*Term, error) {
-	if ctx.Err() != nil {
+	switch {
+	case ctx == nil:
+		return nil, nilContext("Await")
+	case ctx.Err() != nil:
 		return nil, c.ctxError("Await", ctx)
 	}
 	if t := c.Term(); t != nil {
@@ -247,7 +261,10 @@ func (c *Candidate) Await(ctx context.Context) (*Term, error) {
 // candidate has then left the line, or is about to; Start, Await and Run bring it back. What lead returns after its
 // term was lost is logged and no reason to stop. Only one Run at a time: a second is an error.
 func (c *Candidate) Run(ctx context.Context, lead func(ctx context.Context, term *Term) error) error {
-	if lead == nil {
+	switch {
+	case ctx == nil:
+		return nilContext("Run")
+	case lead == nil:
 		return errors.New("election: Run: lead is nil")
 	}
 	if !c.running.CompareAndSwap(false, true) {
@@ -350,10 +367,7 @@ func (c *Candidate) watchHealth() {
 		if c.ctx.Err() != nil {
 			return
 		}
-		c.deliver(message{event: machine.Health{OK: err == nil}, before: func() bool {
-			c.diagnosed(err)
-			return true
-		}})
+		c.healthIs(err)
 		select {
 		case <-every.C:
 		case <-c.ctx.Done():
@@ -362,11 +376,20 @@ func (c *Candidate) watchHealth() {
 	}
 }
 
+// healthIs tells the owner what a check said.
+func (c *Candidate) healthIs(err error) {
+	c.deliver(message{event: machine.Health{OK: err == nil}, before: func() bool {
+		c.diagnosed(err)
+		return true
+	}})
+}
+
 // checkHealth runs one check. One that overstays its time has failed; the next waits until it has returned.
 func (c *Candidate) checkHealth() error {
 	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.interval)
 	defer cancel()
-	late := time.AfterFunc(c.cfg.interval, func() { c.post(machine.Health{OK: false}) })
+	overstays := fmt.Errorf("the check took longer than %v", c.cfg.interval)
+	late := time.AfterFunc(c.cfg.interval, func() { c.healthIs(overstays) })
 	defer late.Stop()
 	err := errors.New("the check panicked")
 	func() {
@@ -374,7 +397,7 @@ func (c *Candidate) checkHealth() error {
 		err = c.cfg.check(ctx)
 	}()
 	if err == nil && ctx.Err() != nil {
-		err = fmt.Errorf("the check took longer than %v", c.cfg.interval)
+		err = overstays
 	}
 	return err
 }

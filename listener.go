@@ -1,11 +1,11 @@
 package election
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -15,10 +15,12 @@ import (
 // Term in pairs; none is lost. They come on a goroutine of the listener's own, so a term may be over by the time
 // that a slow listener hears of it: use the term's context, not the callback, to tell whether it lasts. A listener
 // that is slow, panics (which is logged with its stack) or never returns holds up nobody but itself. A callback may
-// call every method of the candidate; Shutdown and Resign do not wait for the callback they are called from.
+// call every method of the candidate; Shutdown, Resign and Close wait for the callback they are called from a tenth of
+// a second at most.
 //
 // Work that a callback starts is the caller's to stop: before a resigning or closing candidate hands on, it gives
-// the NotLeader callbacks a tenth of a second to return, and no more. Use Run for work that must have stopped first.
+// the callbacks that tell of the end a tenth of a second to return, and no more; a listener that took longer once is
+// not waited for again until it has caught up. Use Run for work that must have stopped first.
 type Listener interface {
 	// IsLeader: t has begun.
 	IsLeader(t *Term)
@@ -60,6 +62,7 @@ type mailbox struct {
 	listener Listener
 	queue    []notice
 	busy     bool // the goroutine runs
+	late     bool // it has outstayed a hand-over, and has not caught up since
 }
 
 type notice struct {
@@ -83,12 +86,13 @@ func (h *hub) add(l Listener) (remove func()) {
 	}
 	return func() {
 		h.mu.Lock()
-		defer h.mu.Unlock()
 		delete(h.listeners, m)
-		for _, n := range m.queue {
+		dropped := m.queue
+		m.queue = nil
+		h.mu.Unlock()
+		for _, n := range dropped {
 			n.finish()
 		}
-		m.queue = nil
 	}
 }
 
@@ -101,50 +105,61 @@ func (h *hub) gained(t *Term) {
 	}
 }
 
-// lost tells everybody of t's end and calls told when all who were free have returned from it, or after tellGrace.
-// A listener that is still in an earlier callback is not waited for: the call that we are in may be that one.
+// lost tells everybody of t's end and calls told when all have returned from it, or after tellGrace. One that is still in
+// an earlier callback is waited for like the others: often that one is the work, and returns since the term is over. But
+// it may be the one that we are called from, or never return; so who was late is not waited for again.
 func (h *hub) lost(t *Term, told func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.leading = nil
-	free := 0
-	for m := range h.listeners {
-		if !m.busy {
-			free++
-		}
-	}
-	all := newCountdown(free, told)
+	f := &farewell{told: told, open: map[*mailbox]struct{}{}}
 	for m := range h.listeners {
 		n := notice{term: t, lost: true}
-		if !m.busy {
-			n.done = all.one
+		if !m.late {
+			f.open[m] = struct{}{}
+			n.done = func() { h.returned(f, m) }
 		}
 		h.put(m, n)
 	}
-}
-
-// countdown calls f once: when one has been called n times, or after tellGrace.
-type countdown struct {
-	left atomic.Int32
-	once sync.Once
-	f    func()
-}
-
-func newCountdown(n int, f func()) *countdown {
-	c := &countdown{f: f}
-	c.left.Store(int32(n))
-	if n == 0 {
-		c.once.Do(f)
-		return c
+	if len(f.open) == 0 {
+		told()
+		return
 	}
-	time.AfterFunc(tellGrace, func() { c.once.Do(f) })
-	return c
+	f.grace = time.AfterFunc(tellGrace, func() { h.giveUp(f) })
 }
 
-func (c *countdown) one() {
-	if c.left.Add(-1) == 0 {
-		c.once.Do(c.f)
+// farewell is a term's end being told. It is guarded by the hub's lock.
+type farewell struct {
+	told  func() // called once; nil from then on
+	open  map[*mailbox]struct{}
+	grace *time.Timer
+}
+
+func (h *hub) returned(f *farewell, m *mailbox) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(f.open, m)
+	if len(f.open) == 0 && f.told != nil {
+		f.grace.Stop()
+		f.end()
 	}
+}
+
+func (h *hub) giveUp(f *farewell) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if f.told == nil {
+		return
+	}
+	for m := range f.open {
+		m.late = true
+	}
+	f.end()
+}
+
+func (f *farewell) end() {
+	f.told()
+	f.told = nil
 }
 
 // put is called with the lock held.
@@ -160,7 +175,7 @@ func (h *hub) deliver(m *mailbox) {
 	for {
 		h.mu.Lock()
 		if len(m.queue) == 0 {
-			m.busy = false
+			m.busy, m.late = false, false
 			h.mu.Unlock()
 			return
 		}
@@ -187,6 +202,54 @@ func (n notice) finish() {
 	}
 }
 
+// sequence runs functions in the order given, on a goroutine that lives only while there are any. The zero value is ready.
+type sequence struct {
+	mu    sync.Mutex // guards the following; no function runs under it
+	queue []func()
+	busy  bool // the goroutine runs
+}
+
+func (s *sequence) run(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queue = append(s.queue, f)
+	if !s.busy {
+		s.busy = true
+		go s.drain()
+	}
+}
+
+func (s *sequence) drain() {
+	for {
+		s.mu.Lock()
+		if len(s.queue) == 0 {
+			s.busy = false
+			s.mu.Unlock()
+			return
+		}
+		f := s.queue[0]
+		s.queue = s.queue[1:]
+		s.mu.Unlock()
+		f()
+	}
+}
+
+// wait returns when what was given before has run, or ctx has ended.
+func (s *sequence) wait(ctx context.Context) {
+	s.mu.Lock()
+	idle := !s.busy
+	s.mu.Unlock()
+	if idle {
+		return
+	}
+	done := make(chan struct{})
+	s.run(func() { close(done) })
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
 // logPanic is deferred around the user's code where a panic must not end the election.
 func logPanic(log *slog.Logger, what string) {
 	if r := recover(); r != nil {
@@ -194,8 +257,8 @@ func logPanic(log *slog.Logger, what string) {
 	}
 }
 
-// Metrics is told what happens to a candidate, for counters and gauges. The calls come one at a time, in order, on the
-// goroutine that runs the election: they must return at once. A panic is logged.
+// Metrics is told what happens to a candidate, for counters and gauges. The calls come one at a time, in order, on a
+// goroutine of their own: one that is slow delays those behind it, and nothing else. A panic is logged.
 type Metrics interface {
 	// TermBegan: the candidate leads.
 	TermBegan(t *Term)

@@ -217,7 +217,7 @@ func parseServer(s string) (string, error) {
 	if host == "" {
 		return "", fmt.Errorf("server %q has no host", s)
 	}
-	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return "", fmt.Errorf("server %q has the unknown port %q", s, port)
 	}
 	return net.JoinHostPort(host, port), nil
@@ -277,7 +277,8 @@ func WithHealthCheck(interval time.Duration, check func(context.Context) error) 
 	}
 }
 
-// WithID sets the identity that others read from the candidate's znode: up to 1 MiB, best a few bytes. Identities
+// WithID sets the identity that others read from the candidate's znode: up to 1 MiB, best a few bytes: by default a
+// server cuts the connection on a request of 1 MiB or more (jute.maxbuffer), path and ACL included. Identities
 // need not differ: what tells candidates apart is their znode. Default: the host's name and a random suffix.
 func WithID(id string) Option {
 	return func(cfg *config) {

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -60,7 +61,7 @@ func answered(err error) bool {
 // Final reports whether trying again is of no use until somebody changes something on the server.
 func Final(err error) bool {
 	return slices.ContainsFunc([]error{zk.ErrNoAuth, zk.ErrInvalidACL, zk.ErrAuthFailed, zk.ErrBadArguments,
-		zk.ErrInvalidPath, zk.ErrNoChildrenForEphemerals}, func(e error) bool { return errors.Is(err, e) })
+		zk.ErrInvalidPath, zk.ErrNoChildrenForEphemerals, zk.ErrNodeExists}, func(e error) bool { return errors.Is(err, e) })
 }
 
 // Node is the path of a child of the election path.
@@ -90,6 +91,10 @@ func (p *Place) create() (name string, err error) {
 		made, err = c.Create(p.Node(p.Prefix), p.Data, zk.FlagEphemeralSequential, p.ACL)
 		return err
 	})
+	if errors.Is(err, zk.ErrNodeExists) {
+		return "", fmt.Errorf("create a znode under %s: the next name %s… is taken: somebody made it by hand, or the path's counter is full (2^31-1)"+
+			" and the path has to be made anew: %w", p.Path, p.Prefix, err)
+	}
 	if err != nil {
 		return "", fmt.Errorf("create a znode under %s: %w", p.Path, err)
 	}
@@ -239,7 +244,7 @@ func (p *Place) ReadOwn(name string) (own Own, err error) {
 }
 
 // WatchAhead reads a znode ahead and leaves a watch on it. It uses GetW: ExistsW would leave a watch behind on a
-// znode that is gone. Only one that may not be read is watched by ExistsW, which needs no permission.
+// znode that is gone. One that may not be read is watched by ExistsW, which servers without ZOOKEEPER-2590 permit all the same.
 func (p *Place) WatchAhead(name string) (m Member, watch <-chan zk.Event, err error) {
 	path := p.Node(name)
 	var data []byte
@@ -263,30 +268,72 @@ func (p *Place) WatchAhead(name string) (m Member, watch <-chan zk.Event, err er
 	return member(path, data, stat), watch, nil
 }
 
-// List returns the children of the election path.
-func (p *Place) List() (children []string, err error) {
-	_, err = p.Session.Read(func(c *zk.Conn) (err error) {
-		children, _, err = c.Children(p.Path)
+// List returns the candidates at the election path, first in line first.
+func (p *Place) List() (line []string, err error) {
+	_, err = p.Session.Read(func(c *zk.Conn) error {
+		children, _, err := c.Children(p.Path)
+		if err == nil {
+			line, err = inLine(c, p.Path, children)
+		}
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", p.Path, err)
 	}
-	return children, nil
+	return line, nil
 }
 
-// Missing returns those of the names that have no znode.
-func (p *Place) Missing(names []string) (gone []string, err error) {
+// inLine sorts children. Those that bear one number, since the path's counter is full, came in the order of their
+// transactions.
+func inLine(c *zk.Conn, path string, children []string) (line []string, err error) {
+	for rest := znode.Sort(children); len(rest) > 0; {
+		n := znode.Ties(rest)
+		tied := rest[:n]
+		rest = rest[n:]
+		if n > 1 {
+			if tied, err = byAge(c, path, tied); err != nil {
+				return nil, err
+			}
+		}
+		line = append(line, tied...)
+	}
+	return line, nil
+}
+
+// byAge sorts names by their znodes' czxid and leaves out those that are gone. One that may not be looked at counts as
+// older than all: who cannot tell that it came first waits.
+func byAge(c *zk.Conn, path string, names []string) ([]string, error) {
+	born := map[string]int64{}
 	for _, name := range names {
+		found, stat, err := c.Exists(znode.Join(path, name))
+		switch {
+		case errors.Is(err, zk.ErrNoAuth):
+			born[name] = 0
+		case err != nil:
+			return nil, err
+		case found:
+			born[name] = stat.Czxid
+		}
+	}
+	return slices.SortedFunc(maps.Keys(born), func(a, b string) int {
+		return cmp.Or(cmp.Compare(born[a], born[b]), strings.Compare(a, b))
+	}), nil
+}
+
+// Missing returns those of the names that have no znode; the first is the own one. Where names are not unique, one that
+// is another session's is missing too.
+func (p *Place) Missing(names []string) (gone []string, err error) {
+	for i, name := range names {
 		var found bool
-		_, err = p.Session.Read(func(c *zk.Conn) (err error) {
-			found, _, err = c.Exists(p.Node(name))
+		var stat *zk.Stat
+		reply, err := p.Session.Read(func(c *zk.Conn) (err error) {
+			found, stat, err = c.Exists(p.Node(name))
 			return err
 		})
 		if err != nil {
 			return nil, fmt.Errorf("look at %s: %w", p.Node(name), err)
 		}
-		if !found {
+		if taken := i == 0 && !p.Unique && found && reply.Session != 0 && stat.EphemeralOwner != reply.Session; !found || taken {
 			gone = append(gone, name)
 		}
 	}

@@ -24,9 +24,12 @@ func member(path string, data []byte, stat *zk.Stat) Member {
 // Members reads the line at path, first in line first, at most limit of them (0: all). Those who leave
 // meanwhile are left out.
 func Members(ctx context.Context, s *session.Session, path string, limit int) ([]Member, error) {
-	children, err := session.Call(ctx, s, func() ([]string, error) {
+	line, err := session.Call(ctx, s, func() ([]string, error) {
 		children, _, err := s.Conn().Children(path)
-		return children, err
+		if err != nil {
+			return nil, err
+		}
+		return inLine(s.Conn(), path, children)
 	})
 	if errors.Is(err, zk.ErrNoNode) {
 		return nil, nil
@@ -35,7 +38,7 @@ func Members(ctx context.Context, s *session.Session, path string, limit int) ([
 		return nil, err
 	}
 	var all []Member
-	for _, name := range znode.Sort(children) {
+	for _, name := range line {
 		m, err := read(ctx, s, znode.Join(path, name))
 		switch {
 		case errors.Is(err, zk.ErrNoNode):
@@ -191,9 +194,13 @@ func (o *Observer) list(ctx context.Context) (<-chan zk.Event, error) {
 		watch <-chan zk.Event
 	}
 	l, err := session.Call(ctx, o.Session, func() (listed, error) {
-		children, _, err := o.Session.Conn().Children(o.Path)
-		if line := znode.Sort(children); err == nil && len(line) > 0 {
-			return listed{line: line}, nil
+		conn := o.Session.Conn()
+		children, _, err := conn.Children(o.Path)
+		if err == nil {
+			line, err := inLine(conn, o.Path, children)
+			if err != nil || len(line) > 0 {
+				return listed{line: line}, err
+			}
 		}
 		line, watch, err := o.watchPath()
 		return listed{line, watch}, err
@@ -211,14 +218,16 @@ func (o *Observer) list(ctx context.Context) (<-chan zk.Event, error) {
 // watchPath leaves a watch on the path's children, or on the path's being made. A nil watch and an empty
 // line mean that it was made just now.
 func (o *Observer) watchPath() (line []string, watch <-chan zk.Event, err error) {
-	children, _, watch, err := o.Session.Conn().ChildrenW(o.Path)
+	conn := o.Session.Conn()
+	children, _, watch, err := conn.ChildrenW(o.Path)
 	if err == nil {
-		return znode.Sort(children), watch, nil
+		line, err = inLine(conn, o.Path, children)
+		return line, watch, err
 	}
 	if !errors.Is(err, zk.ErrNoNode) {
 		return nil, nil, err
 	}
-	found, _, watch, err := o.Session.Conn().ExistsW(o.Path)
+	found, _, watch, err := conn.ExistsW(o.Path)
 	if found {
 		return nil, nil, err
 	}

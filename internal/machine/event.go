@@ -194,6 +194,11 @@ func (ev Created) apply(m *Machine) {
 	}
 }
 
+// stand notes that everything a candidate needs has been permitted: its znode was made and read, and the line listed.
+func (m *Machine) stand() {
+	m.stood = m.stood || m.held && m.listed
+}
+
 // refuse ends a start that cannot succeed. One who has stood before goes on trying: the cause may be
 // mended, and giving up would lose the candidate.
 func (m *Machine) refuse() {
@@ -222,15 +227,19 @@ func (ev OwnRead) apply(m *Machine) {
 		m.disown()
 	default:
 		m.owner, m.token = ev.Owner, ev.Token
-		m.held, m.stood, m.failures = true, true, 0
+		m.held, m.failures = true, 0
+		m.stand()
 		m.verified = m.verified || ev.Link == m.link && m.connected
 	}
 }
 
 // disown has a znode removed that another session owns: made by a create of an earlier session, or by one
 // that went out late. Its name is ours, so is the duty to remove it.
+//
+// A name without a UUID may also have come to be another's, after the whole path was deleted and made anew: then ours,
+// and the term on it, is gone.
 func (m *Machine) disown() {
-	m.dropNode()
+	m.loseNode(NodeDeleted)
 	m.unsure = true // Recover removes every znode of ours that is not this session's
 }
 
@@ -241,6 +250,7 @@ func (ev Listed) apply(m *Machine) {
 	m.answered(askList)
 	switch {
 	case ev.Fault == OK && m.relist(ev.Children):
+		m.stand()
 	case ev.Fault == Denied:
 		m.refuse()
 	default: // not in the list, or no list: the own znode may be gone

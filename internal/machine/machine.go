@@ -84,7 +84,7 @@ type Machine struct {
 	verified bool   // node has been seen since the last disconnect
 	epoch    uint64 // raised with every change of node: results of an older epoch are dropped
 	link     uint64 // raised with every disconnect: what was seen before it verifies nothing after it
-	stood    bool   // has had a znode since the last Start: failures are retried from then on
+	stood    bool   // has stood in line since the last Start: failures are retried from then on
 	unsure   bool   // a create may have happened, or may yet happen, without an answer
 	making   bool   // a Create or Recover is under way; its result is never dropped
 
@@ -151,7 +151,7 @@ type View struct {
 	Place   int   // in line, 1 being the first; 0 while that is not known
 	Nearest string
 	Started bool
-	Stood   bool // has had a znode since the last Start
+	Stood   bool // has stood in line since the last Start
 	Working bool
 	Rejoin  bool
 }

@@ -328,6 +328,7 @@ func (s *Session) Close() (ended bool) {
 	}
 	s.closed = true
 	up := s.state.Connected
+	s.state = State{Timeout: s.timeout}
 	clear(s.subs)
 	clear(s.keepers)
 	s.mu.Unlock()

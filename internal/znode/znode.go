@@ -56,7 +56,7 @@ func startsNumber(head string) bool {
 }
 
 // Sort returns the candidates among children, first in line first. Children without a sequence number are
-// left out. The counter wraps at 2^31 and at 2^32, so the numbers lie on a ring: the line begins behind
+// left out; those of one number stay in the order given (see Ties). The counter wraps at 2^31 and at 2^32, so the numbers lie on a ring: the line begins behind
 // the ring's largest gap. That is the true order as long as the line spans less than half the ring.
 func Sort(children []string) []string {
 	type child struct {
@@ -69,9 +69,7 @@ func Sort(children []string) []string {
 			line = append(line, child{seq, name})
 		}
 	}
-	slices.SortFunc(line, func(a, b child) int {
-		return cmp.Or(cmp.Compare(a.seq, b.seq), strings.Compare(a.name, b.name))
-	})
+	slices.SortStableFunc(line, func(a, b child) int { return cmp.Compare(a.seq, b.seq) })
 	first, widest := 0, uint32(0)
 	for i := range line {
 		before := line[(i+len(line)-1)%len(line)].seq
@@ -84,6 +82,18 @@ func Sort(children []string) []string {
 		names = append(names, line[(first+i)%len(line)].name)
 	}
 	return names
+}
+
+// Ties returns how many names at the head of a sorted line bear the same number. There is more than one when the
+// counter is full: the server leaves it at 2^31-1 then (DataTree.createNode keeps the larger cversion).
+func Ties(line []string) int {
+	n := 0
+	for first, _ := Sequence(line[0]); n < len(line); n++ {
+		if seq, _ := Sequence(line[n]); seq != first {
+			break
+		}
+	}
+	return n
 }
 
 // Ahead returns the candidates that stand ahead of own, first in line first. found is false when own is
