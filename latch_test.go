@@ -383,64 +383,6 @@ func TestRun_LeadsAgainAfterEveryLossAndTheContextEndsWithTheTerm(t *testing.T) 
 	require.Equal(t, 4, rounds)
 }
 
-func TestMaxTerm_ResignsOnlyWhenSomebodyWaits(t *testing.T) {
-	t.Parallel()
-	const limit = 200 * time.Millisecond
-	path := newPath(t)
-	a := newPeer(t, path, steady, election.WithMaxTerm(limit)).start()
-	term := a.leads()
-	<-time.After(3 * limit) // what is tested is that time alone does nothing
-	require.NoError(t, term.Err(), "nobody waits")
-	b := newPeer(t, path, steady).start()
-	require.ErrorIs(t, a.ends(term), election.ErrResigned)
-	b.leads()
-	eventually(t, func() bool { return a.Status().Place == 2 }, "a behind b")
-}
-
-func TestOverrun_IsCalledOnceWhenTheWorkRunsOnAfterItsTerm(t *testing.T) {
-	t.Parallel()
-	path, let := newPath(t), make(chan struct{})
-	overrun := make(chan *election.Term, 10)
-	a := newPeer(t, path, steady, election.WithOverrun(50*time.Millisecond, func(t *election.Term) { overrun <- t }))
-	b := newPeer(t, path, steady)
-	began := make(chan *election.Term, 1)
-	go a.Run(testContext(t), func(_ context.Context, term *election.Term) error {
-		began <- term
-		<-let
-		return nil
-	})
-	term := receive(t, began, "work")
-	b.start()
-	by := sharedAdmin(t)
-	ended := time.Now()
-	by.remove(a.Status().Znode)
-	require.Same(t, term, receive(t, overrun, "the call"))
-	require.GreaterOrEqual(t, time.Since(ended), 50*time.Millisecond)
-	a.inState(election.StateStopping)
-	require.Contains(t, a.Status().String(), "still runs")
-	close(let)
-	eventually(t, func() bool { return a.Status().State != election.StateStopping }, "the end of it")
-	require.Empty(t, overrun)
-}
-
-func TestListeners_OneAddedWhileLeadingIsToldAtOnceAndOneRemovedNoMore(t *testing.T) {
-	t.Parallel()
-	p := newPeer(t, newPath(t), steady)
-	gone, late := newJournal(), newJournal()
-	removeGone := p.AddListener(gone)
-	term := p.leads()
-	receive(t, gone.gained, "IsLeader")
-	removeGone()
-	removeGone()
-	remove := p.AddListener(late)
-	require.Same(t, term, receive(t, late.gained, "IsLeader for the term that lasts"))
-	require.NotPanics(t, func() { p.AddListener(nil)() })
-	require.NoError(t, p.Close())
-	require.Same(t, term, receive(t, late.lost, "NotLeader"))
-	remove()
-	require.Empty(t, gone.lost)
-}
-
 func TestListeners_CallbacksMayCallEverything(t *testing.T) {
 	t.Parallel()
 	for name, call := range map[string]func(*peer) error{
