@@ -84,11 +84,14 @@ func request(image string, set *settings, ports map[int]int) testcontainers.Cont
 	return req
 }
 
-// containerFiles are zoo.cfg, the server's number, and what options added.
+// containerFiles are zoo.cfg, the server's number and its first snapshot, and what options added.
 func (s *settings) containerFiles() []testcontainers.ContainerFile {
 	files := []testcontainers.ContainerFile{containerFile(confDir+"/zoo.cfg", s.zooCfg())}
 	if s.id > 0 {
 		files = append(files, containerFile(dataDir+"/myid", strconv.Itoa(s.id)))
+	}
+	if s.counters != nil {
+		files = append(files, containerFile(snapshotPath, string(snapshot(s.counters))))
 	}
 	for name, text := range s.files {
 		files = append(files, containerFile(confDir+"/"+name, text))

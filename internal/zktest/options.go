@@ -18,6 +18,7 @@ type settings struct {
 	tls        *TLS
 	id         int               // this server's number in its ensemble; 0 when it stands alone
 	files      map[string]string // further files in /conf, by name
+	counters   map[string]int32  // znodes to start with, by path; nil: no snapshot
 }
 
 // newSettings gives the defaults, then applies opts in order.
