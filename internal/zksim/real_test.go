@@ -15,9 +15,10 @@ import (
 
 var record = flag.Bool("record", false, "write a real ZooKeeper's answers to testdata")
 
-// realOptions are the settings that zksim keeps to, and a sweep for empty containers that a test can wait for.
+// realOptions are the settings that zksim keeps to, a sweep for empty containers that a test can wait for, and counters
+// that no test can wait for.
 var realOptions = []zktest.Option{zktest.WithConfig("extendedTypesEnabled", "false"),
-	zktest.WithSystemProperty("znode.container.checkIntervalMs", "500")}
+	zktest.WithSystemProperty("znode.container.checkIntervalMs", "500"), zktest.WithCounters(counters())}
 
 func realSite(addrs string) site { return site{strings.Split(addrs, ","), net.DialTimeout} }
 

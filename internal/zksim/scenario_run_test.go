@@ -25,9 +25,22 @@ func recorded(t *testing.T) map[string][]string {
 // simulated plays a scenario on n servers in memory.
 func simulated(t *testing.T, sc scenario, n int) (answers []string) {
 	inBubble(t, conformant(n), func(t *testing.T, e *zksim.Ensemble) {
+		prepare(t, e, sc)
 		answers = play(t, sc, site{strings.Split(e.ConnectString(), ","), e.Dialer()})
 	})
 	return answers
+}
+
+// prepare gives the scenario's directory the counter that the real site's snapshot gave it.
+func prepare(t *testing.T, e *zksim.Ensemble, sc scenario) {
+	counter, ok := counters()[sc.dir()]
+	if !ok {
+		return
+	}
+	c := client(t, e, "operator", 10*time.Second)
+	mustCreate(t, c, sc.dir(), 0)
+	c.Close()
+	e.SetCversion(sc.dir(), counter)
 }
 
 // conformant is an ensemble with the settings that the real servers of these tests have.

@@ -3,6 +3,7 @@ package zksim_test
 import (
 	"bytes"
 	"slices"
+	"strings"
 
 	"github.com/go-zookeeper/zk"
 )
@@ -13,11 +14,11 @@ type scenario struct {
 	run  func(s *script)
 }
 
-// scenarios are all of them. What is not here because no client can bring a real server there in a test's time: the
-// counter's way past 2^31-1 and to negative numbers takes as many creates as that, and nothing in the protocol sets it.
-// zksim's is held to the original's source instead (tree_test.go).
+func (sc scenario) dir() string { return "/" + strings.ReplaceAll(sc.name, " ", "-") }
+
+// scenarios are all of them.
 func scenarios() []scenario {
-	return slices.Concat(basicScenarios, lineScenarios, reconnectScenarios, wireScenarios)
+	return slices.Concat(basicScenarios, lineScenarios, wrapScenarios(), reconnectScenarios, wireScenarios)
 }
 
 var basicScenarios = []scenario{
