@@ -31,6 +31,7 @@ func Start(connect string, each func(line string), program string, args ...strin
 	p := &Process{cmd: exec.Command(program, args...), done: make(chan struct{}), changed: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), Env+"="+connect)
 	p.cmd.Stderr = os.Stderr
+	p.cmd.SysProcAttr = OwnGroup()
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err

@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"sync"
 	"syscall"
+
+	"github.com/zkelection/election/examples/internal/demo"
 )
 
 // Process is a child of this one.
@@ -25,7 +27,7 @@ func start(name string, out *Output, env []string, line ...string) (*Process, er
 	cmd.Env = append(os.Environ(), env...)
 	w := out.named(name)
 	cmd.Stdout, cmd.Stderr = w, w
-	cmd.SysProcAttr = attributes()
+	cmd.SysProcAttr = demo.OwnGroup()
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
