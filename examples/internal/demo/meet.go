@@ -28,7 +28,8 @@ const (
 	linger   = 3 * time.Second // the host waits that long for the next to come
 	greeting = "zookeeper for the examples: "
 	redial   = 50 * time.Millisecond
-	rehost   = 10 * time.Second // a host that has not begun to answer by then is taken for dead
+	rehost   = 10 * time.Second // a host that has not begun to listen by then is taken for dead
+	patience = 10 * time.Second // and one that listens, and says nothing for that long, for something else
 	maxHosts = 3                // then something else must be in their way
 )
 
@@ -43,7 +44,7 @@ func meetingPoint() string {
 func meet(ctx context.Context) (connect string, err error) {
 	hosts, latest := 0, time.Time{}
 	for ctx.Err() == nil {
-		connect, err = ask(ctx)
+		connect, err = ask(ctx, patience)
 		if err == nil || !errors.Is(err, errNobody) {
 			return connect, err
 		}
@@ -66,25 +67,37 @@ func meet(ctx context.Context) (connect string, err error) {
 
 var errNobody = errors.New("nobody hosts a ZooKeeper")
 
-// ask connects to the host and stays connected.
-func ask(ctx context.Context) (connect string, err error) {
+// ask connects to the host and stays connected. What listens there and does not speak within limit is none.
+func ask(ctx context.Context, limit time.Duration) (connect string, err error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", meetingPoint())
 	if err != nil {
 		return "", errNobody
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	answer, err := bufio.NewReader(conn).ReadString('\n') // comes when ZooKeeper serves
+	answer, err := listen(conn, limit)
 	if !stop() || err != nil {
 		conn.Close()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return "", fmt.Errorf("what listens at %s is no ZooKeeper of the examples: set %s, or %s to a free address", meetingPoint(), Env, MeetEnv)
+		}
 		return "", errNobody // it was about to end: the next one will do
 	}
 	go io.Copy(io.Discard, conn) // keeps the connection in use as long as this process lives
-	connect, ok := strings.CutPrefix(strings.TrimSpace(answer), greeting)
+	connect, ok := strings.CutPrefix(answer, greeting)
 	if !ok {
-		return "", fmt.Errorf("the examples' ZooKeeper at %s: %s", meetingPoint(), strings.TrimSpace(answer))
+		return "", fmt.Errorf("the examples' ZooKeeper at %s: %s", meetingPoint(), answer)
 	}
 	fmt.Printf("ZooKeeper is %s, shared by the examples on this machine while one of them runs\n", connect)
 	return connect, nil
+}
+
+// listen returns what is said first, which comes when ZooKeeper serves.
+func listen(conn net.Conn, limit time.Duration) (answer string, err error) {
+	if err := conn.SetReadDeadline(time.Now().Add(limit)); err != nil {
+		return "", err
+	}
+	answer, err = bufio.NewReader(conn).ReadString('\n')
+	return strings.TrimSpace(answer), errors.Join(err, conn.SetReadDeadline(time.Time{}))
 }
 
 func startHost() error {
