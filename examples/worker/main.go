@@ -48,9 +48,11 @@ func runService(ctx context.Context, name string) (err error) {
 	if err != nil {
 		return err
 	}
+	watched, leave := context.WithCancel(ctx) // not ctx itself, which lasts when Start fails
 	var following sync.WaitGroup
 	defer following.Wait()
-	following.Go(func() { follow(ctx, client, name) })
+	defer leave()
+	following.Go(func() { follow(watched, client, name) })
 	if err := candidate.Start(ctx); err != nil {
 		return err
 	}
