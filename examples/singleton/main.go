@@ -48,13 +48,16 @@ func runInstance(ctx context.Context, name string) error {
 		return err
 	}
 	for {
-		demo.Say(name, "waits")
+		demo.Say(name, "waits (process %d)", os.Getpid())
 		term, err := candidate.Await(ctx)
 		if err != nil {
 			return err
 		}
 		if job(ctx, name, term) {
 			tipOver()
+		}
+		if ctx.Err() != nil { // stopped in the middle of its job: it does not wait for another turn
+			return ctx.Err()
 		}
 		demo.Say(name, "leads no more: %v", term.Err())
 	}
@@ -80,7 +83,7 @@ func job(ctx context.Context, name string, term *election.Term) bool {
 
 // tipOver ends the process as a crash would: nothing is closed, so only ZooKeeper's missing the heartbeats of the
 // session makes the next one leader. The first process of a container is spared by its own SIGKILL, which is when
-// this one goes on to exit; that closes nothing either.
+// this one goes on to exit; that closes nothing either, and docker-compose.yml has it be no container's first.
 func tipOver() {
 	if self, err := os.FindProcess(os.Getpid()); err == nil {
 		_ = self.Kill()

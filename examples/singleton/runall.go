@@ -55,6 +55,12 @@ func runInstances(ctx context.Context, connect string, each func(string)) (kille
 		}
 		processes[name] = p
 	}
+	// Interrupted, all are told at once: one that is stopped after the other would have the next lead, and tip over.
+	defer context.AfterFunc(ctx, func() {
+		for _, p := range processes {
+			_ = p.Terminate() // Stop says below what came of it
+		}
+	})()
 	for name, p := range processes {
 		_ = p.Wait(ctx)
 		if !p.Killed() {
