@@ -1,22 +1,39 @@
+//go:build unix
+
 package main
 
 import (
 	"context"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/go-zookeeper/zk"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/zkelection/election"
 	"github.com/zkelection/election/examples/internal/demo"
 	"github.com/zkelection/election/internal/zktest"
 )
 
-// limit bounds a test; starting ZooKeeper may include making its image.
-const limit = 8 * time.Minute
+func TestMain(m *testing.M) { os.Exit(zktest.Main(m)) }
+
+const (
+	// limit bounds a test; starting ZooKeeper may include making its image.
+	limit = 8 * time.Minute
+	// takeOver is what the library promises once nothing is broken any more (a leader within the session timeout + 2 s),
+	// the steps of work that are waited for, one a second, and slack for a machine that is busy with other tests.
+	takeOver = sessionTimeout + 2*time.Second + 13*time.Second
+	// handOver is for a leader that leaves in good order, and two steps of work by the next. Waiting for the session's
+	// end, which is not before two thirds of the timeout are over, would take longer.
+	handOver = 2*time.Second + 4*time.Second
+)
 
 func program(t *testing.T) (context.Context, string) {
 	t.Helper()
@@ -26,6 +43,9 @@ func program(t *testing.T) (context.Context, string) {
 	require.NoError(t, err)
 	return ctx, path
 }
+
+// place is one in the shared server that no other run uses.
+func place(name string) string { return fmt.Sprintf("/%s-%d", name, time.Now().UnixNano()) }
 
 // fleet is the services under test, and what they have done so far.
 type fleet struct {
@@ -47,20 +67,23 @@ func (f *fleet) start(name string) {
 	})
 }
 
-// awaitWork returns who did the nth step of work from now on.
-func (f *fleet) awaitWork(n int) (name string) {
+// awaitWork returns who did the nth step of work from now on, which has to be done within bound.
+func (f *fleet) awaitWork(n int, bound time.Duration) (name string) {
 	f.t.Helper()
 	since := time.Now()
+	ctx, cancel := context.WithTimeout(f.ctx, bound)
+	defer cancel()
 	before := func(e demo.Entry, at time.Time) int { return e.At.Compare(at) }
 	for {
 		all := f.journal.Entries()
 		if i, _ := slices.BinarySearchFunc(all, since, before); len(all) >= i+n {
+			f.t.Logf("step %d of work was done by %s after %v", n, all[i+n-1].Name, all[i+n-1].At.Sub(since).Round(time.Millisecond))
 			return all[i+n-1].Name
 		}
 		select {
 		case <-time.After(50 * time.Millisecond):
-		case <-f.ctx.Done():
-			f.t.Fatal("the work does not go on")
+		case <-ctx.Done():
+			f.t.Fatalf("the work does not go on within %v: %v", bound, all)
 		}
 	}
 }
@@ -79,15 +102,16 @@ func TestWorkGoesOnAndIsNeverDoneTwice(t *testing.T) {
 		services: map[string]*demo.Process{}}
 	f.start("service1")
 	f.start("service2")
-	first := f.awaitWork(2)
+	first := f.awaitWork(2, limit) // the compiler's and the ensemble's first steps may take their time
 	second := other(first)
+	requireLine(t, f.connect, "service1", "service2")
 	_, err := f.services[second].Expect(ctx, 0, "sees that the leader is "+first)
 	require.NoError(t, err)
 
 	// The post: "If we were to stop it, the other service would take over."
 	require.NoError(t, f.services[first].Terminate())
 	require.NoError(t, f.services[first].Wait(ctx), "SIGTERM is no failure")
-	require.Equal(t, second, f.awaitWork(2))
+	require.Equal(t, second, f.awaitWork(2, handOver))
 	f.start(first)
 	_, err = f.services[first].Expect(ctx, 0, "sees that the leader is "+second)
 	require.NoError(t, err)
@@ -96,7 +120,7 @@ func TestWorkGoesOnAndIsNeverDoneTwice(t *testing.T) {
 	require.NoError(t, err)
 	follower := zoo.Servers()[(leader+1)%3]
 	require.NoError(t, follower.Kill(ctx))
-	f.awaitWork(3)
+	f.awaitWork(3, takeOver)
 	require.NoError(t, follower.Restart(ctx))
 
 	leader, err = zoo.Leader(ctx)
@@ -104,14 +128,90 @@ func TestWorkGoesOnAndIsNeverDoneTwice(t *testing.T) {
 	require.NoError(t, zoo.Servers()[leader].Kill(ctx))
 	_, err = zoo.Leader(ctx)
 	require.NoError(t, err)
-	working := f.awaitWork(3)
+	working := f.awaitWork(3, takeOver)
 
 	// A crash, unlike a stop: only the end of the session makes the other one leader.
 	require.NoError(t, f.services[working].Kill())
 	<-f.services[working].Done()
-	require.Equal(t, other(working), f.awaitWork(2))
+	require.Equal(t, other(working), f.awaitWork(2, takeOver))
 
 	require.NoError(t, demo.CheckOrder(f.journal.Reigns()))
+}
+
+// requireLine wants the znodes of the recipe, with the services' names as data.
+func requireLine(t *testing.T, connect string, names ...string) {
+	t.Helper()
+	conn, _, err := zk.Connect(strings.Split(connect, ","), sessionTimeout, zk.WithLogInfo(false))
+	require.NoError(t, err)
+	defer conn.Close()
+	children, _, err := conn.Children(rootNode)
+	require.NoError(t, err)
+	var found []string
+	for _, child := range children {
+		require.Regexp(t, `^n_\d{10}$`, child)
+		data, _, err := conn.Get(rootNode + "/" + child)
+		require.NoError(t, err)
+		found = append(found, string(data))
+	}
+	require.ElementsMatch(t, names, found)
+}
+
+// What the post leaves out: the session of a service that stands still expires, and it comes back by itself.
+func TestServiceThatStoodStillForTooLongLeadsNoMoreAndStandsAgain(t *testing.T) {
+	ctx, example := program(t)
+	f := &fleet{t: t, ctx: ctx, connect: zktest.Shared(t).Addr() + place("stood-still"), program: example,
+		services: map[string]*demo.Process{}}
+	f.start("service1")
+	f.start("service2")
+	frozen := f.awaitWork(2, limit)
+	p := f.services[frozen]
+	require.NoError(t, syscall.Kill(p.PID(), syscall.SIGSTOP))
+	t.Cleanup(func() { _ = syscall.Kill(p.PID(), syscall.SIGCONT) }) // or it could not be stopped in good order
+	require.Equal(t, other(frozen), f.awaitWork(2, takeOver))
+	from := len(p.Lines())
+	require.NoError(t, syscall.Kill(p.PID(), syscall.SIGCONT))
+	from, err := p.Expect(ctx, from, frozen+" leads no more: ")
+	require.NoError(t, err)
+	require.Regexp(t, regexp.QuoteMeta(election.ErrLeaseExpired.Error())+"|"+regexp.QuoteMeta(election.ErrSessionExpired.Error()),
+		p.Lines()[from-1], "the reason")
+	_, err = p.Expect(ctx, from, frozen+" sees that the leader is "+other(frozen))
+	require.NoError(t, err)
+
+	client, err := election.Connect(ctx, f.connect)
+	require.NoError(t, err)
+	defer client.Close()
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		line, err := client.Participants(ctx, rootNode)
+		assert.NoError(c, err)
+		if assert.Len(c, line, 2) {
+			assert.Equal(c, frozen, line[1].ID, "at the back of the line")
+		}
+	}, takeOver, 100*time.Millisecond, "it stands again")
+	require.NoError(t, f.services[other(frozen)].Terminate())
+	require.Equal(t, frozen, f.awaitWork(2, handOver), "and it leads again when it is its turn")
+	require.NoError(t, demo.CheckOrder(f.journal.Reigns()))
+}
+
+// A service that may not stand says so, and does not go on to wait for what it observes.
+func TestServiceThatMayNotStandEndsWithTheReason(t *testing.T) {
+	server := zktest.Shared(t)
+	conn, _, err := zk.Connect([]string{server.Addr()}, sessionTimeout, zk.WithLogInfo(false))
+	require.NoError(t, err)
+	defer conn.Close()
+	root := place("forbidden")
+	_, err = conn.Create(root, nil, 0, zk.WorldACL(zk.PermAll))
+	require.NoError(t, err)
+	_, err = conn.Create(root+rootNode, nil, 0, zk.WorldACL(zk.PermRead))
+	require.NoError(t, err)
+	t.Setenv(demo.Env, server.Addr()+root)
+	ended := make(chan error, 1)
+	go func() { ended <- runService(t.Context(), "service1") }()
+	select {
+	case err := <-ended:
+		require.ErrorIs(t, err, zk.ErrNoAuth)
+	case <-time.After(takeOver):
+		require.FailNow(t, "it hangs")
+	}
 }
 
 // The README's command, on a machine where no ensemble is named.
@@ -128,9 +228,16 @@ func TestBothServicesRunUntilTheyAreStopped(t *testing.T) {
 		next, err = p.Expect(ctx, next, "Processing...")
 		require.NoError(t, err)
 	}
-	require.NoError(t, p.Terminate())
-	require.NoError(t, p.Wait(ctx))
 	require.Len(t, pids(p.Lines()), 2)
+	for _, pid := range pids(p.Lines()) {
+		group, err := syscall.Getpgid(pid)
+		require.NoError(t, err)
+		require.NotEqual(t, p.PID(), group, "the terminal's signal would reach process %d as well, and its parent's be the second", pid)
+	}
+	require.NoError(t, syscall.Kill(-p.PID(), syscall.SIGINT), "what a terminal's Ctrl-C does")
+	require.NoError(t, p.Wait(ctx))
+	_, err = p.Expect(ctx, 0, "leads no more: election: closed")
+	require.NoError(t, err, "who led has handed on")
 	for _, pid := range pids(p.Lines()) {
 		left, err := os.FindProcess(pid)
 		require.NoError(t, err)
