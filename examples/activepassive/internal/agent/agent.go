@@ -19,7 +19,7 @@ type Agent struct {
 	Template Template
 	Log      *slog.Logger
 
-	reloadDue bool // dest was replaced and the balancer has not been told
+	reloadDue bool // dest was replaced and the balancer has not been told, or not as far as is known
 }
 
 // seen is what one key's watch has yielded.
@@ -32,7 +32,11 @@ type seen struct {
 //
 // While ZooKeeper cannot be read, nothing is rendered, so that the last good file stays: nodes that work are not
 // taken out of service because the registry does not.
+//
+// It begins with a reload, unless it runs once: its predecessor may have been killed between replacing the file and
+// telling the balancer, and the file, which is in step, does not say so.
 func (a *Agent) Run(ctx context.Context, once bool) error {
+	a.reloadDue = !once
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	changes := make(chan seen)
@@ -90,7 +94,7 @@ func (a *Agent) update(ctx context.Context, known map[string][]discovery.Entry) 
 	for _, key := range a.Template.Keys {
 		entries = append(entries, known[key]...)
 	}
-	content, err := render(a.Template.Src, entries)
+	content, err := render(a.Template.Src, entries, a.Log)
 	if err != nil {
 		return fmt.Errorf("render %s: %w", a.Template.Src, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -107,6 +108,61 @@ func TestJunkInTheRegistryIsAnErrorAndChangesNothing(t *testing.T) {
 	require.ErrorContains(t, a.update(t.Context(), thing("x", "junk")), "junk")
 	require.ErrorContains(t, a.update(t.Context(), thing("x", `{"no":"port"}`)), "port")
 	require.Equal(t, "8070", read(t, a.Template))
+}
+
+// One process that writes anything into the registry must not keep the balancer from following the others.
+func TestWhatIsNoInstanceIsLeftOutAndTheOthersAreServed(t *testing.T) {
+	a := agent(resource(t, "", ""))
+	require.NoError(t, os.WriteFile(a.Template.Src, []byte(
+		`{{range instances (gets "/things/*")}}{{$d := json .Value}}{{$d.address}}:{{$d.port}} {{else}}nobody {{end}}`+
+			`{{with leader (gets "/things/*")}}leader {{.address}}:{{.port}}{{end}}`), 0o600))
+	var log strings.Builder
+	a.Log = slog.New(slog.NewTextHandler(&log, nil))
+	junk := []string{"junk", "", "null", "[]", `"text"`, `{"no":"port"}`, `{"address":"h","port":"80"}`, `{"address":"h","port":0}`,
+		`{"address":"h","port":65536}`, `{"address":"","port":80}`, `{"address":"h; } evil {","port":80}`,
+		`{"address":"h; }","port":80,"payload":{"leader":true}}`}
+	entries := map[string][]discovery.Entry{"/things/": {{Key: "/things/good", Value: `{"address":"10.0.0.1","port":8070,"payload":{"leader":true}}`, Modified: 1}}}
+	for i, value := range junk {
+		entries["/things/"] = append(entries["/things/"], discovery.Entry{Key: fmt.Sprintf("/things/junk-%02d", i), Value: value, Modified: int64(i + 2)})
+	}
+	require.NoError(t, a.update(t.Context(), entries))
+	require.Equal(t, "10.0.0.1:8070 leader 10.0.0.1:8070", read(t, a.Template))
+	for i := range junk {
+		require.Contains(t, log.String(), fmt.Sprintf("/things/junk-%02d", i))
+	}
+	require.NoError(t, a.update(t.Context(), thing("x", "junk")))
+	require.Equal(t, "nobody ", read(t, a.Template))
+}
+
+// The file is in step with the registry, so nothing but the start itself tells it to.
+func TestAgentReloadsWhenItStartsUnlessItRunsOnce(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	conn, err := discovery.Dial(zktest.Shared(t).Addr(), 4*time.Second, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	defer conn.Close()
+	reloaded := filepath.Join(t.TempDir(), "reloaded")
+	start := func(tmpl Template, once bool) (ended <-chan error, end func()) {
+		ctx, cancel := context.WithCancel(ctx)
+		a, done := agent(tmpl), make(chan error, 1)
+		a.Conn = conn
+		go func() { done <- a.Run(ctx, once) }()
+		return done, cancel
+	}
+	tmpl := resource(t, "", "")
+	first, end := start(tmpl, true) // killed before it came to the reload, say
+	defer end()
+	require.NoError(t, <-first)
+	tmpl.ReloadCmd = "echo yes > " + Quote(reloaded)
+	again, end := start(tmpl, true)
+	defer end()
+	require.NoError(t, <-again)
+	require.NoFileExists(t, reloaded, "once, the file was in step")
+
+	next, end := start(tmpl, false)
+	await(t, ctx, Template{Dest: reloaded}, "yes\n")
+	end()
+	require.NoError(t, <-next)
 }
 
 func TestQuotedIsOneWord(t *testing.T) {

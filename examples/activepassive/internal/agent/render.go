@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"path"
 	"path/filepath"
@@ -12,14 +13,15 @@ import (
 	"github.com/zkelection/election/examples/activepassive/internal/discovery"
 )
 
-// render executes the template in file with the functions that confd's users know (gets, json, getenv), and
-// leader, which they do not.
-func render(file string, entries []discovery.Entry) ([]byte, error) {
+// render executes the template in file with the functions that confd's users know (gets, json, getenv), and with
+// instances and leader, which they do not.
+func render(file string, entries []discovery.Entry, log *slog.Logger) ([]byte, error) {
 	t := template.New(filepath.Base(file)).Option("missingkey=error").Funcs(template.FuncMap{
-		"gets":   func(pattern string) ([]discovery.Entry, error) { return gets(entries, pattern) },
-		"json":   decode,
-		"getenv": getenv,
-		"leader": leader,
+		"gets":      func(pattern string) ([]discovery.Entry, error) { return gets(entries, pattern) },
+		"json":      decode,
+		"getenv":    getenv,
+		"instances": func(all []discovery.Entry) []discovery.Entry { return instances(all, log) },
+		"leader":    func(all []discovery.Entry) (map[string]any, error) { return leader(instances(all, log)) },
 	})
 	if _, err := t.ParseFiles(file); err != nil {
 		return nil, err
@@ -63,6 +65,20 @@ func getenv(name string, fallback ...string) string {
 		return v
 	}
 	return fallback[0]
+}
+
+// instances leaves out the entries that describe no instance, and logs them. Anybody may write into the registry, and
+// what one has written must not keep the balancer from following the others.
+func instances(entries []discovery.Entry, log *slog.Logger) []discovery.Entry {
+	var good []discovery.Entry
+	for _, e := range entries {
+		if err := discovery.Check(e); err != nil {
+			log.Warn("left out what is no instance of a service", "key", e.Key, "error", err)
+			continue
+		}
+		good = append(good, e)
+	}
+	return good
 }
 
 // leader returns the one entry that is to get writes, decoded; nil where there is none.

@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"time"
@@ -52,6 +53,24 @@ func NewInstance(name, address string, port int) Instance {
 		ServiceType: "DYNAMIC", // Curator's word for an ephemeral registration
 		URISpec:     ParseURISpec("{scheme}://{address}:{port}"),
 	}
+}
+
+// host is what may stand for one in a balancer's configuration: a name, or an address of either kind.
+var host = regexp.MustCompile(`^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])$`)
+
+// Check says why an entry describes no instance that a balancer could send a request to; nil where it does.
+func Check(e Entry) error {
+	var in Instance
+	if err := json.Unmarshal([]byte(e.Value), &in); err != nil {
+		return fmt.Errorf("%q: %w", e.Value, err)
+	}
+	if !host.MatchString(in.Address) {
+		return fmt.Errorf("address %q is no host", in.Address)
+	}
+	if in.Port < 1 || in.Port > 65535 {
+		return fmt.Errorf("port %d is not between 1 and 65535", in.Port)
+	}
+	return nil
 }
 
 var variable = regexp.MustCompile(`\{([^{}]*)\}`)
