@@ -144,7 +144,7 @@ func (p *pair) ourWorkStopsFirst() {
 // The recipe's close decides. Curator's LeaderLatch deletes its znode first.
 func (p *pair) theirWorkStops() {
 	lap := p.handOver(p.theirs, p.ours)
-	if p.kind.permits[leaves] == "" {
+	if _, deletesFirst := p.kind.permits[leaves]; !deletesFirst {
 		require.Negative(p, lap, "ours led while the work of theirs went on")
 		return
 	}
