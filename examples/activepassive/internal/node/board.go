@@ -177,28 +177,42 @@ func (b *board) set(change func(*view)) {
 	}
 }
 
-// events streams the views to a page, the present one first. It ends with the node, so that a browser connects
-// again and, through a balancer, to a node that stays.
+// aliveEvery is well within the minute after which a balancer takes a stream that is silent for a dead one.
+const aliveEvery = 15 * time.Second
+
+// events streams the views to a page, the present one first, and a comment, which a browser skips, when there is
+// nothing new. It ends with the node, so that a browser connects again and, through a balancer, to a node that stays.
 func (n *Node) events(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Accel-Buffering", "no") // NGINX would hold events back until a buffer is full
-	out := http.NewResponseController(w)
+	alive := time.NewTicker(aliveEvery)
+	defer alive.Stop()
 	for {
 		v, changed := n.board.watch()
 		data, err := json.Marshal(v)
-		if err != nil {
+		if err != nil || !send(w, "data: "+string(data)) {
 			return
 		}
-		if _, err := fmt.Fprintf(w, "data: %s\n\n", data); err != nil || out.Flush() != nil {
-			return
-		}
-		select {
-		case <-changed:
-		case <-n.leaving:
-			return
-		case <-r.Context().Done():
-			return
+		for old := true; old; {
+			select {
+			case <-changed:
+				old = false
+			case <-alive.C:
+				if !send(w, ": alive") {
+					return
+				}
+			case <-n.leaving:
+				return
+			case <-r.Context().Done():
+				return
+			}
 		}
 	}
+}
+
+// send is false when nobody listens any more.
+func send(w http.ResponseWriter, event string) bool {
+	_, err := fmt.Fprintf(w, "%s\n\n", event)
+	return err == nil && http.NewResponseController(w).Flush() == nil
 }
