@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -45,7 +46,7 @@ func TestOneCommandRunsItAllAndLeavesNothingBehind(t *testing.T) {
 	t.Logf("it stood after %v", time.Since(began).Round(time.Millisecond))
 	require.True(t, strings.HasPrefix(guide, demo.Notice+"\n"), "%s", guide)
 	pids := processes.FindAllStringSubmatch(guide, -1)
-	require.Len(t, pids, 3)
+	require.Len(t, pids, 5, "three nodes, NGINX and its agent: %s", guide)
 	at := balancer.FindStringSubmatch(guide)
 	write := ask(http.MethodPost, "http://"+at[1]+hello)
 	require.True(t, write.ok(), "%+v", write)
@@ -69,6 +70,31 @@ func TestOneCommandRunsItAllAndLeavesNothingBehind(t *testing.T) {
 	}
 	_, err = os.Stat(filepath.Dir(at[2]))
 	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+// Whoever sees that it takes long must not have to wait for it.
+func TestCommandIsInterruptedWhileItStarts(t *testing.T) {
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	t.Setenv("ZOOKEEPER_CONNECTION_STRING", "")
+	program, err := demo.Build(t.Context(), ".", t.TempDir())
+	require.NoError(t, err)
+	for _, at := range []string{"starting; ", "node-1"} { // while it compiles, and while it waits for its nodes
+		p, err := demo.Start("", nil, program)
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = p.Stop(context.Background()) })
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		defer cancel()
+		_, err = p.Expect(ctx, 0, at)
+		require.NoError(t, err)
+		require.NoError(t, syscall.Kill(-p.PID(), syscall.SIGINT))
+		require.NoError(t, p.Wait(ctx), "being told to stop is no failure")
+		lines := p.Lines()
+		require.Equal(t, "stopped; nothing is left running", lines[len(lines)-1])
+		left, err := filepath.Glob(filepath.Join(temp, "activepassive-*"))
+		require.NoError(t, err)
+		require.Empty(t, left)
+	}
 }
 
 // readGuide reads what the command prints up to the end of what there is to try.

@@ -12,9 +12,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/zkelection/election/examples/activepassive/internal/cluster"
@@ -24,13 +22,13 @@ import (
 func main() {
 	session := flag.Duration("session-timeout", 4*time.Second, "ZooKeeper session timeout of nodes and agent")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, *session, os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, "activepassive:", err)
-		os.Exit(1)
-	}
-	fmt.Println("stopped; nothing is left running")
+	demo.Main(func(ctx context.Context) error {
+		err := run(ctx, *session, os.Stdout)
+		if err == nil || ctx.Err() != nil { // also while it started
+			fmt.Println("stopped; nothing is left running")
+		}
+		return err
+	})
 }
 
 func run(ctx context.Context, session time.Duration, out io.Writer) (err error) {
@@ -49,7 +47,7 @@ func run(ctx context.Context, session time.Duration, out io.Writer) (err error) 
 		return err
 	}
 	c, err := cluster.Start(ctx, cluster.Config{ZooKeeper: zookeeper, Dir: dir, Bin: filepath.Join(dir, "bin"),
-		Session: session, Linger: 2 * time.Second, Output: cluster.NewOutput(out)})
+		Session: session, Linger: 2 * time.Second, Nodes: 3, Output: cluster.NewOutput(out)})
 	if err != nil {
 		return err
 	}
@@ -65,6 +63,9 @@ func guide(out io.Writer, zookeeper string, c *cluster.Cluster) {
 	fmt.Fprintf(out, "\nZooKeeper %s\nNGINX     %s (configuration: %s)\n", zookeeper, c.URL, c.NGINX.Config())
 	for _, n := range c.Nodes {
 		fmt.Fprintf(out, "%s    http://%s  (process %d)\n", n.ID, n.Addr, n.PID())
+	}
+	for _, p := range c.Others() {
+		fmt.Fprintf(out, "%-9s (process %d)\n", p.Name, p.PID())
 	}
 	fmt.Fprintf(out, `
 Try:

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/zkelection/election/examples/activepassive/nginx"
+	"github.com/zkelection/election/examples/internal/demo"
 )
 
 // Config says what to run. All fields are required.
@@ -25,6 +26,7 @@ type Config struct {
 	Bin       string // the folder with the programs: see Build
 	Session   time.Duration
 	Linger    time.Duration
+	Nodes     int // how many to start with
 	Output    *Output
 }
 
@@ -35,9 +37,13 @@ type Cluster struct {
 	Nodes []*Node
 
 	cfg     Config
-	others  []*Process // the balancer and its agent, in the order of starting
+	others  []*Process      // the balancer and its agent, in the order of starting
+	given   map[string]bool // addresses, to somebody who may not listen yet
 	program func(string) string
 }
+
+// Others are the balancer and its agent.
+func (c *Cluster) Others() []*Process { return c.others }
 
 // Node is one instance of the service.
 type Node struct {
@@ -51,33 +57,53 @@ const source = "github.com/zkelection/election/examples/activepassive/"
 // Build puts the programs into bin.
 func Build(ctx context.Context, bin string, flags ...string) error {
 	args := slices.Concat([]string{"build"}, flags, []string{"-o", bin + string(filepath.Separator), source + "node", source + "agent"})
-	if out, err := exec.CommandContext(ctx, "go", args...).CombinedOutput(); err != nil {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.SysProcAttr = demo.OwnGroup()
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it removes its temporary files then
+	cmd.WaitDelay = buildGrace
+	out, err := cmd.CombinedOutput()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
 		return fmt.Errorf("go %v: %w\n%s", args, err, out)
 	}
 	return nil
 }
 
+// buildGrace is what the compiler may take to end when it is interrupted.
+const buildGrace = 10 * time.Second
+
 // Start runs everything and returns when NGINX has every node, and a leader, in its upstreams. The caller must Stop
-// it. When something fails, or ctx ends first, it stops what it has started.
+// it. When something fails, a process ends, or ctx ends first, it stops what it has started.
 func Start(ctx context.Context, cfg Config) (*Cluster, error) {
-	c := &Cluster{cfg: cfg, program: func(name string) string { return filepath.Join(cfg.Bin, name) }}
-	err := c.balance(ctx)
-	for i := 1; i <= 3 && err == nil; i++ {
-		err = c.AddNode(fmt.Sprintf("node-%d", i))
-	}
-	if err == nil {
-		_, err = c.Settle(ctx, "all nodes in the upstreams, and writes answered", c.complete)
-	}
-	if err != nil {
+	c := &Cluster{cfg: cfg, given: map[string]bool{}, program: func(name string) string { return filepath.Join(cfg.Bin, name) }}
+	starting, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	if err := c.start(starting, fail); err != nil {
 		return nil, errors.Join(err, c.Stop(context.WithoutCancel(ctx)))
 	}
 	return c, nil
 }
 
+func (c *Cluster) start(ctx context.Context, fail context.CancelCauseFunc) error {
+	if err := c.balance(ctx, fail); err != nil {
+		return err
+	}
+	for i := range c.cfg.Nodes {
+		if err := c.AddNode(fmt.Sprintf("node-%d", i+1)); err != nil {
+			return err
+		}
+		c.Nodes[i].need(ctx, fail)
+	}
+	_, err := c.Settle(ctx, "all nodes in the upstreams, and writes answered", c.complete)
+	return err
+}
+
 // balance starts NGINX and the agent. NGINX needs a first configuration, and may have missed a change by the time
 // that it listens, so the agent runs twice: once before, and from then on after.
-func (c *Cluster) balance(ctx context.Context) (err error) {
-	listen, err := freeAddr()
+func (c *Cluster) balance(ctx context.Context, fail context.CancelCauseFunc) (err error) {
+	listen, err := c.freeAddr()
 	if err != nil {
 		return err
 	}
@@ -97,14 +123,17 @@ func (c *Cluster) balance(ctx context.Context) (err error) {
 		return err
 	}
 	c.others = append(c.others, balancer)
-	if err := c.Await(ctx, "NGINX listening", c.listening(balancer)); err != nil {
+	balancer.need(ctx, fail)
+	if err := c.Await(ctx, "NGINX listening", c.listening); err != nil {
 		return err
 	}
 	follow, err := c.agent()
-	if err == nil {
-		c.others = append(c.others, follow)
+	if err != nil {
+		return err
 	}
-	return err
+	c.others = append(c.others, follow)
+	follow.need(ctx, fail)
+	return nil
 }
 
 func (c *Cluster) agent(flags ...string) (*Process, error) {
@@ -114,27 +143,20 @@ func (c *Cluster) agent(flags ...string) (*Process, error) {
 }
 
 // listening wants the file with NGINX's process number too: the reload command goes by it.
-func (c *Cluster) listening(balancer *Process) func() error {
-	return func() error {
-		select {
-		case <-balancer.Ended():
-			return errors.New("NGINX has ended")
-		default:
-		}
-		if pid, err := os.ReadFile(filepath.Join(c.cfg.Dir, "nginx.pid")); err != nil || len(pid) == 0 {
-			return fmt.Errorf("no process number: %w", err)
-		}
-		conn, err := net.Dial("tcp", c.NGINX.Listen)
-		if err != nil {
-			return err
-		}
-		return conn.Close()
+func (c *Cluster) listening() error {
+	if pid, err := os.ReadFile(filepath.Join(c.cfg.Dir, "nginx.pid")); err != nil || len(pid) == 0 {
+		return errors.Join(errors.New("no process number"), err)
 	}
+	conn, err := net.Dial("tcp", c.NGINX.Listen)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
 }
 
 // AddNode starts one more node. It does not wait for it.
 func (c *Cluster) AddNode(id string) error {
-	addr, err := freeAddr()
+	addr, err := c.freeAddr()
 	if err != nil {
 		return err
 	}
@@ -188,7 +210,7 @@ func (c *Cluster) Await(ctx context.Context, what string, check func() error) er
 		select {
 		case <-every.C:
 		case <-ctx.Done():
-			return fmt.Errorf("no %s: %w; last: %w", what, ctx.Err(), err)
+			return fmt.Errorf("no %s: %w (%w); last: %w", what, ctx.Err(), context.Cause(ctx), err)
 		}
 	}
 }
@@ -237,13 +259,18 @@ func (c *Cluster) Stop(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// freeAddr is a loopback address with a free port, below those that the kernel hands out for outgoing connections.
-func freeAddr() (string, error) {
+// freeAddr is a loopback address with a free port, below those that the kernel hands out for outgoing connections. It
+// gives none twice: who got it may not listen there yet.
+func (c *Cluster) freeAddr() (string, error) {
 	var errs []error
 	for range 100 {
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(10000+rand.IntN(10000)))
+		if c.given[addr] {
+			continue
+		}
 		l, err := net.Listen("tcp", addr)
 		if err == nil {
+			c.given[addr] = true
 			return addr, l.Close()
 		}
 		errs = append(errs, err)

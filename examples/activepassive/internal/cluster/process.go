@@ -43,8 +43,16 @@ func start(name string, out *Output, env []string, line ...string) (*Process, er
 // PID is the process number.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Ended is closed once the process is no more.
-func (p *Process) Ended() <-chan struct{} { return p.ended }
+// need has the end of the process fail what is going on under ctx.
+func (p *Process) need(ctx context.Context, fail context.CancelCauseFunc) {
+	go func() {
+		select {
+		case <-p.ended:
+			fail(fmt.Errorf("%s has ended: %v", p.Name, p.cmd.ProcessState))
+		case <-ctx.Done():
+		}
+	}()
+}
 
 // Wait returns how the process ended: nil for good order.
 func (p *Process) Wait(ctx context.Context) error {
