@@ -8,9 +8,11 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-zookeeper/zk"
 	"github.com/stretchr/testify/require"
 
 	"github.com/zkelection/election/examples/activepassive/internal/cluster"
@@ -109,8 +111,49 @@ func (s *system) out(gone *cluster.Node) error {
 	return nil
 }
 
+// The post's order: "First instance was elected as a leader and is located in both upstreams. Lets run 2 more
+// instances. Both new instances are not a leader and went to read_nodes upstream."
+func TestFirstNodeIsInBothUpstreamsAndTheNextTwoJoinTheReads(t *testing.T) {
+	s := startSystemOf(t, 1, ownRoot(t), brief)
+	first := s.Nodes[0]
+	up, err := s.NGINX.Upstreams()
+	require.NoError(t, err)
+	require.Equal(t, map[string][]string{"read_nodes": {first.Addr}, "write_nodes": {first.Addr}}, up)
+	before := s.must(http.MethodPost, hello)
+	require.Equal(t, first.ID, before.body)
+	require.Equal(t, first.ID, s.must(http.MethodGet, hello).body)
+
+	require.NoError(t, s.AddNode("node-2"))
+	require.NoError(t, s.AddNode("node-3"))
+	s.settle("three readers", func() error {
+		if up, err = s.NGINX.Upstreams(); err == nil && len(up["read_nodes"]) < 3 {
+			err = fmt.Errorf("read_nodes are %v", up["read_nodes"])
+		}
+		return err
+	})
+	require.ElementsMatch(t, []string{first.Addr, s.Nodes[1].Addr, s.Nodes[2].Addr}, up["read_nodes"])
+	require.Equal(t, []string{first.Addr}, up["write_nodes"])
+	after := s.must(http.MethodPost, hello)
+	require.Equal(t, first.ID, after.body)
+	require.Equal(t, before.token, after.token, "it is still the first term")
+	s.writesReachTheLeaderAndReadsAreSpread(t)
+}
+
+// litter writes what is no instance into the registry.
+func litter(t *testing.T, connect string) {
+	t.Helper()
+	addr, root, _ := strings.Cut(connect, "/")
+	conn, _, err := zk.Connect([]string{addr}, session, zk.WithLogInfo(false))
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = conn.Create("/"+root+"/service-discovery/bookService/junk", []byte("junk"), 0, zk.WorldACL(zk.PermAll))
+	require.NoError(t, err)
+}
+
 func TestKilledLeaderIsReplacedWithinTheSessionTimeout(t *testing.T) {
-	s := startSystem(t, ownRoot(t), brief)
+	root := ownRoot(t)
+	s := startSystem(t, root, brief)
+	litter(t, root) // of which the balancer must not take notice
 	before := s.must(http.MethodPost, hello)
 	leader := s.node(before.body)
 	killed := time.Now()
