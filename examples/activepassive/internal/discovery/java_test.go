@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/zkelection/election"
 	"github.com/zkelection/election/examples/activepassive/internal/discovery"
 	"github.com/zkelection/election/internal/zktest"
 )
@@ -64,6 +65,10 @@ func TestCuratorReadsOurInstancesAndWeReadCurators(t *testing.T) {
 	connect := zktest.Shared(t).Addr()
 	ours := dial(t, connect+place)
 	_, in := register(t, ours, 8070)
+	leads, leader := register(t, ours, 8071)
+	leads.Claim(term(t, connect+place))
+	await := follow(t, dial(t, connect+place))
+	await("our claim", func(e []discovery.Entry) bool { return len(e) == 2 && (leading(e[0]) || leading(e[1])) })
 
 	// Curator takes the chroot as part of the base path.
 	java := exec.CommandContext(within(t), "java", "-cp", compile(t), "Discover", connect, place+base)
@@ -76,16 +81,30 @@ func TestCuratorReadsOurInstancesAndWeReadCurators(t *testing.T) {
 	found := readUntilDone(t, stdout)
 	require.Contains(t, found, fmt.Sprintf("bookService %s http://127.0.0.1:8070 leader=false DYNAMIC enabled=true sslPort=null registered=%d",
 		in.ID, in.Registered))
-	require.Len(t, found, 2, "ours and its own: %v", found)
+	require.Contains(t, found, fmt.Sprintf("bookService %s http://127.0.0.1:8071 leader=true DYNAMIC enabled=true sslPort=null registered=%d",
+		leader.ID, leader.Registered))
+	require.Len(t, found, 3, "ours and its own: %v", found)
 
-	await := follow(t, dial(t, connect+place))
-	all := await("Curator's instance", func(e []discovery.Entry) bool { return len(e) == 2 })
+	all := await("Curator's instance", func(e []discovery.Entry) bool { return len(e) == 3 })
 	curators, ok := discovery.Newest(all)
 	require.True(t, ok, "it says that it leads: %v", all)
 	require.Contains(t, curators.Value, `"port":8090`)
 	require.NoError(t, stdin.Close())
 	require.NoError(t, java.Wait())
-	await("Curator gone", func(e []discovery.Entry) bool { return len(e) == 1 })
+	await("Curator gone", func(e []discovery.Entry) bool { return len(e) == 2 })
+}
+
+// term is one that lasts as long as the test.
+func term(t *testing.T, connect string) *election.Term {
+	t.Helper()
+	client, err := election.Connect(within(t), connect, election.WithSessionTimeout(timeout), election.WithClientLogger(quiet))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = client.Close() })
+	candidate, err := election.NewCandidate(client, "/example/leader")
+	require.NoError(t, err)
+	leads, err := candidate.Await(within(t))
+	require.NoError(t, err)
+	return leads
 }
 
 func readUntilDone(t *testing.T, r io.Reader) (lines []string) {
