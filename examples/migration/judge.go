@@ -13,7 +13,7 @@ import (
 type verdict struct {
 	timeout  time.Duration
 	jobs     int
-	leaders  []string      // in the order of their coming to lead
+	leaders  []string      // in the order of their coming to lead; once in a row
 	gap      time.Duration // longest between two jobs
 	gapAfter string        // who did the job before it
 	ours     []string      // jobs of Go workers in another's time, and of others in a Go worker's time that began first
@@ -30,7 +30,9 @@ func judge(events []interop.Event, timeout time.Duration) *verdict {
 		case "gained":
 			v.overlap(lead, e)
 			lead = append(lead, e.Who)
-			v.leaders = append(v.leaders, e.Who)
+			if n := len(v.leaders); n == 0 || v.leaders[n-1] != e.Who { // else it leads again, after its lease had lapsed
+				v.leaders = append(v.leaders, e.Who)
+			}
 		case "lost", "killed":
 			lead = without(lead, e.Who)
 		case "job":

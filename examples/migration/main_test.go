@@ -50,6 +50,13 @@ func TestAViolationIsFound(t *testing.T) {
 	}
 }
 
+func TestALeaderWhoseLeaseLapsedIsNamedOnce(t *testing.T) {
+	v := judge(line("go-1 gained", "go-1 job", "go-1 lost", "go-1 gained", "go-1 job", "go-1 lost", "java-1 gained", "java-1 job",
+		"java-1 lost", "go-1 gained", "go-1 job"), time.Second)
+	require.NoError(t, v.err())
+	assert.Equal(t, []string{"go-1", "java-1", "go-1"}, v.leaders)
+}
+
 // line puts events a millisecond apart.
 func line(events ...string) []interop.Event {
 	all := make([]interop.Event, len(events))
