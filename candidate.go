@@ -78,6 +78,7 @@ type owned struct {
 	connected bool
 	timeout   time.Duration
 	reports   []func()   // logs and metrics, for when there is time
+	requests  []func()   // to ZooKeeper, for when all events have been taken
 	jitter    *rand.Rand // spreads timers; drawn from the identity, so that a run can be repeated
 }
 
@@ -239,7 +240,7 @@ func (c *Candidate) run() {
 	defer c.finish()
 	defer c.client.strike(c)
 	defer c.sess.Subscribe(c.onSession)()
-	defer c.report()
+	defer c.flush()
 	defer c.rest()
 	if c.cfg.check != nil {
 		go c.watchHealth()
@@ -260,7 +261,7 @@ func (c *Candidate) run() {
 			return
 		}
 		c.drain()
-		c.report()
+		c.flush()
 	}
 }
 
@@ -299,16 +300,26 @@ func (c *Candidate) take(m message) {
 	}
 }
 
-// report does what can wait until everything that an event calls for is under way: logs and metrics. They are the user's
-// code, which may be slow, or call a method that waits for the owner; so it does not run here.
-func (c *Candidate) report() {
+// flush sets going what events called for: logs and metrics, which are the user's code and may be slow, or call a method
+// that waits for the owner; and the requests, last, since the scheduler runs first what was started last.
+func (c *Candidate) flush() {
 	for _, f := range c.own.reports {
 		c.told.run(f)
 	}
-	c.own.reports = nil
+	for _, f := range c.own.requests {
+		c.sess.Go(f)
+	}
+	c.own.reports, c.own.requests = nil, nil
 }
 
 func (c *Candidate) later(f func()) { c.own.reports = append(c.own.reports, f) }
+
+// logLater costs a goroutine only where somebody listens.
+func (c *Candidate) logLater(level slog.Level, message string, args ...any) {
+	if c.log.Enabled(c.ctx, level) {
+		c.later(func() { c.log.Log(c.ctx, level, message, args...) })
+	}
+}
 
 // onSession is called by the session, in order.
 func (c *Candidate) onSession(st session.State) {
@@ -455,12 +466,12 @@ func (c *Candidate) perform(a machine.Action) {
 	case machine.Moved:
 		c.moved(a)
 	case machine.Report:
-		c.later(func() { c.log.Error("this cannot be; please report it", "what", a.Text) })
+		c.logLater(slog.LevelError, "this cannot be; please report it", "what", a.Text)
 	}
 }
 
-// ask runs a request on a goroutine of its own.
-func (c *Candidate) ask(request func()) { c.sess.Go(request) }
+// ask has a request run on a goroutine of its own.
+func (c *Candidate) ask(request func()) { c.own.requests = append(c.own.requests, request) }
 
 // made reports what came of a Create or Recover.
 func (c *Candidate) made(name string, err error) {
@@ -580,7 +591,7 @@ func (c *Candidate) beginTerm(a machine.BeginTerm) {
 	}
 	t.watchLease()
 	c.hub.gained(t)
-	c.later(func() { c.log.Info("leadership gained", "token", hexID(a.Token), "znode", a.Node) })
+	c.logLater(slog.LevelInfo, "leadership gained", "token", hexID(a.Token), "znode", a.Node)
 	c.metric(func(m Metrics) { m.TermBegan(t) })
 	if d := min(c.cfg.maxTerm, longestTerm); d > 0 {
 		c.limitTerm(t, d-d/10+c.spread(d/5))
@@ -607,7 +618,7 @@ func (c *Candidate) endTerm(a machine.EndTerm) {
 	c.term.Store(nil)
 	lasted := time.Since(t.began)
 	t.settle()
-	c.later(func() { c.log.Info("leadership lost", "token", hexID(t.token), "cause", t.Err(), "lasted", lasted) })
+	c.logLater(slog.LevelInfo, "leadership lost", "token", hexID(t.token), "cause", t.Err(), "lasted", lasted)
 	c.metric(func(m Metrics) { m.TermEnded(t, lasted) })
 }
 
@@ -625,7 +636,7 @@ func (c *Candidate) backoff(failures int) {
 		if line.Final(err) {
 			level = slog.LevelWarn
 		}
-		c.later(func() { c.log.Log(c.ctx, level, "will try again", "error", err, "after", d, "failures", failures) })
+		c.logLater(level, "will try again", "error", err, "after", d, "failures", failures)
 		c.metric(func(m Metrics) { m.Failed(err) })
 	}
 	if c.own.retry != nil {
@@ -637,7 +648,7 @@ func (c *Candidate) backoff(failures int) {
 func (c *Candidate) moved(a machine.Moved) {
 	c.own.since = time.Now()
 	from, to := State(a.From.String()), State(a.To.String())
-	c.later(func() { c.log.Debug("state changed", "from", from, "to", to) })
+	c.logLater(slog.LevelDebug, "state changed", "from", from, "to", to)
 	c.metric(func(m Metrics) { m.StateChanged(from, to) })
 }
 

@@ -341,7 +341,7 @@ func unlessContext(err error) error {
 // limitTerm has the candidate resign after d if somebody waits, and look again later if nobody does.
 func (c *Candidate) limitTerm(t *Term, d time.Duration) {
 	c.own.maxTerm = time.AfterFunc(d, func() {
-		c.ask(func() {
+		c.sess.Go(func() {
 			children, err := c.place.List()
 			c.deliver(message{event: machine.Resign{}, before: func() bool {
 				if c.term.Load() != t {
