@@ -2,7 +2,8 @@
 //
 //	go run ./examples/activepassive
 //
-// It starts ZooKeeper (an in-memory one, unless ZOOKEEPER_CONNECTION_STRING names another), three nodes, the agent and NGINX, and ends them on Ctrl-C.
+// It starts ZooKeeper (an in-memory one, unless ZOOKEEPER_CONNECTION_STRING names another), three nodes, the agent and
+// NGINX, and ends them on Ctrl-C.
 package main
 
 import (

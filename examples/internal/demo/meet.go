@@ -78,7 +78,8 @@ func ask(ctx context.Context, limit time.Duration) (connect string, err error) {
 	if !stop() || err != nil {
 		conn.Close()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return "", fmt.Errorf("what listens at %s is no ZooKeeper of the examples: set %s, or %s to a free address", meetingPoint(), Env, MeetEnv)
+			return "", fmt.Errorf("what listens at %s is no ZooKeeper of the examples: set %s, or %s to a free address",
+				meetingPoint(), Env, MeetEnv)
 		}
 		return "", errNobody // it was about to end: the next one will do
 	}

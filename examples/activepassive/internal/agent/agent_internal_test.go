@@ -121,9 +121,11 @@ func TestWhatIsNoInstanceIsLeftOutAndTheOthersAreServed(t *testing.T) {
 	junk := []string{"junk", "", "null", "[]", `"text"`, `{"no":"port"}`, `{"address":"h","port":"80"}`, `{"address":"h","port":0}`,
 		`{"address":"h","port":65536}`, `{"address":"","port":80}`, `{"address":"h; } evil {","port":80}`,
 		`{"address":"h; }","port":80,"payload":{"leader":true}}`}
-	entries := map[string][]discovery.Entry{"/things/": {{Key: "/things/good", Value: `{"address":"10.0.0.1","port":8070,"payload":{"leader":true}}`, Modified: 1}}}
+	entries := thing("good", `{"address":"10.0.0.1","port":8070,"payload":{"leader":true}}`)
+	entries["/things/"][0].Modified = 1
 	for i, value := range junk {
-		entries["/things/"] = append(entries["/things/"], discovery.Entry{Key: fmt.Sprintf("/things/junk-%02d", i), Value: value, Modified: int64(i + 2)})
+		e := discovery.Entry{Key: fmt.Sprintf("/things/junk-%02d", i), Value: value, Modified: int64(i + 2)}
+		entries["/things/"] = append(entries["/things/"], e)
 	}
 	require.NoError(t, a.update(t.Context(), entries))
 	require.Equal(t, "10.0.0.1:8070 leader 10.0.0.1:8070", read(t, a.Template))

@@ -19,13 +19,14 @@ const goodAgent = `
 for path in client_body proxy fastcgi uwsgi scgi; do paths="$paths ${path}_temp_path '$NGINX_DIR/$path';"; done
 echo "pid '$NGINX_DIR/nginx.pid'; error_log stderr; events {} http { $paths server { listen $NGINX_LISTEN; } }" > "$NGINX_DIR/nginx.conf"
 case "$*" in *-onetime*) exit 0;; esac
-exec tail -f /dev/null
-`
+` + stay
+
+const stay = "exec tail -f /dev/null"
 
 func TestStartFailsWhenAProcessHasEnded(t *testing.T) {
 	for name, c := range map[string]struct{ agent, node, want string }{
-		"NGINX, for want of a configuration": {"exit 0", "exec tail -f /dev/null", "nginx has ended: exit status 1"},
-		"the agent":                          {strings.ReplaceAll(goodAgent, "exec tail -f /dev/null", "exit 4"), "exec tail -f /dev/null", "agent has ended: exit status 4"},
+		"NGINX, for want of a configuration": {"exit 0", stay, "nginx has ended: exit status 1"},
+		"the agent":                          {strings.ReplaceAll(goodAgent, stay, "exit 4"), stay, "agent has ended: exit status 4"},
 		"a node":                             {goodAgent, "exit 3", "node-1 has ended: exit status 3"},
 		"the agent's first run":              {"exit 5", "", "the first configuration: exit status 5"},
 	} {
