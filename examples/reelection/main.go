@@ -11,6 +11,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"os"
 	"path"
 	"time"
 
@@ -37,6 +38,7 @@ func run(ctx context.Context, timeout time.Duration) error {
 	if err != nil {
 		return err
 	}
+	fmt.Printf("process %d: kill -9 %[1]d\n", os.Getpid()) // which is not the process of "go run"
 	candidate, err := election.NewCandidate(client, electionNamespace, election.WithNaming(znodePrefix),
 		election.WithListener(election.ListenerFuncs{OnNotLeader: resign}))
 	if err == nil {
