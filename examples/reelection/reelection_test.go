@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"path"
 	"regexp"
+	"slices"
 	"testing"
 	"time"
 
@@ -45,6 +47,7 @@ func open(t *testing.T, ctx context.Context, connect, program string, args ...st
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = p.Stop(context.Background()) })
 	c := &terminal{Process: p, t: t, ctx: ctx}
+	c.shows(fmt.Sprintf("process %d: kill -9 %[1]d", p.PID()))
 	c.shows("Name: /election/candidate_")
 	c.znode = path.Base(c.Lines()[c.seen-1])
 	return c
@@ -58,8 +61,40 @@ func (c *terminal) shows(line string) {
 	c.seen = next
 }
 
-// silent is true of a terminal that shows nothing more than what was waited for.
-func (c *terminal) silent() { c.t.Helper(); require.Len(c.t, c.Lines(), c.seen) }
+// quiet is several times what a candidate takes to look at its place in line again.
+const quiet = 6 * glance
+
+// silent wants a terminal that shows nothing more than what was waited for, now and for a while.
+func (c *terminal) silent() {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.ctx, quiet)
+	defer cancel()
+	_, err := c.Expect(ctx, c.seen, "")
+	require.ErrorIs(c.t, err, context.DeadlineExceeded)
+}
+
+var token = regexp.MustCompile(`0x[0-9a-f]+`)
+
+// said is all that a terminal has shown, but for its first line, and with T for each token.
+func (c *terminal) said() []string {
+	c.t.Helper()
+	var all []string
+	for _, line := range c.Lines()[1:] {
+		all = append(all, token.ReplaceAllString(line, "T"))
+	}
+	return all
+}
+
+// Lines of a transcript.
+const (
+	leads = "I am the leader 👑 (token T)"
+	left  = "I am the leader no more: election: closed"
+	end   = "Session closed, exiting application"
+)
+
+func behind(leader, ahead *terminal) []string {
+	return []string{"I am not the leader, " + leader.znode + " is the leader", "Watching znode " + ahead.znode}
+}
 
 func (c *terminal) follows(leader, ahead *terminal) {
 	c.t.Helper()
@@ -109,6 +144,15 @@ func TestLeaderAndMiddleOneDie(t *testing.T) {
 	second.shows("Session closed, exiting application")
 	fourth.silent()
 	requireListing(t, server.Addr(), fourth)
+	require.NoError(t, fourth.Terminate())
+	require.NoError(t, fourth.Wait(ctx))
+
+	// All that was shown, so that nobody has stirred at a time when nobody looked.
+	named := func(c *terminal) []string { return []string{"Name: /election/" + c.znode} }
+	require.Equal(t, append(named(first), leads), first.said())
+	require.Equal(t, slices.Concat(named(second), behind(first, first), []string{leads, left, end}), second.said())
+	require.Equal(t, slices.Concat(named(third), behind(first, second)), third.said())
+	require.Equal(t, slices.Concat(named(fourth), behind(first, third), behind(second, second), []string{leads, left, end}), fourth.said())
 }
 
 // requireListing compares what "ls /election" shows with the candidates in the order of the line.
