@@ -27,6 +27,7 @@ func (w *world) digest() [16]byte {
 	rank(parts[:])
 	var bin [contenders][]byte
 	for i, p := range parts {
+		bin[i] = make([]byte, 0, 4*len(p))
 		for _, v := range p {
 			bin[i] = binary.AppendVarint(bin[i], int64(v))
 		}

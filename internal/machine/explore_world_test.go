@@ -153,23 +153,23 @@ type move struct {
 	arg  int
 }
 
-func (mv move) fault() bool { return mv.what >= cut }
-
 func (mv move) String() string { return fmt.Sprintf("%d %s (%d)", mv.who, deedNames[mv.what], mv.arg) }
 
-// moves lists what can happen in this state.
-func (w *world) moves() []move {
-	var all []move
+// moves lists what can happen in this state: by itself, and as a fault or by somebody's will. Those of one contender
+// are together.
+func (w *world) moves() (progress, faults []move) {
 	for i, c := range w.all {
-		add := func(what deed, n int) {
-			for arg := range n {
-				all = append(all, move{i, what, arg})
+		add := func(list *[]move) func(deed, int) {
+			return func(what deed, n int) {
+				for arg := range n {
+					*list = append(*list, move{i, what, arg})
+				}
 			}
 		}
-		c.progress(add)
-		c.faults(w, add)
+		c.progress(add(&progress))
+		c.faults(w, add(&faults))
 	}
-	return all
+	return progress, faults
 }
 
 func times(b bool) int {
@@ -189,10 +189,10 @@ func (c *contender) progress(add func(deed, int)) {
 	add(prove, times(c.up && c.keeps && !c.leased))
 	add(work, times(c.tail != 0))
 	add(retry, times(c.paused))
+	add(lapse, times(c.leased && !c.up))
 }
 
 func (c *contender) faults(w *world, add func(deed, int)) {
-	add(lapse, times(c.leased && !c.up))
 	add(cut, times(c.up)*2*(len(c.queue)+1))
 	add(stall, times(c.leased && c.up))
 	add(expire, times(c.alive))
