@@ -153,7 +153,7 @@ func (m *mixed) round(i int) {
 	m.await(begin, m.line[0], "gained")
 	m.compareViews()
 	for n := range leaders {
-		m.endOne()
+		m.endOne(n == leaders-1)
 		if n == 0 {
 			m.leaveFromTheMiddle()
 		}
@@ -226,9 +226,9 @@ func (m *mixed) compareViews() {
 }
 
 // endOne ends the present leader's time in a way that has been least used, and sees the next one in office.
-func (m *mixed) endOne() {
+func (m *mixed) endOne(last bool) {
 	leader := m.line[0]
-	w := m.choose(leader)
+	w := m.choose(leader, last)
 	m.done[m.side(m.homes[leader])+" "+string(w)]++
 	mark := m.log.Len()
 	m.ends(leader, w)
@@ -245,12 +245,12 @@ var slowWays = []way{killed, cutOff, expired}
 
 // choose picks the way that this side has used least. Every other round has one of the slow ways, on the
 // side whose turn it is.
-func (m *mixed) choose(leader string) way {
+func (m *mixed) choose(leader string, last bool) way {
 	side, ways := m.side(m.homes[leader]), []way{leaves, deleted}
 	if side == "ours" {
 		ways = append(ways, resigns)
 	}
-	if m.slow && (m.slowOnes[side] <= min(m.slowOnes["ours"], m.slowOnes["theirs"]) || len(m.endings) == leaders-1) {
+	if m.slow && (m.slowOnes[side] <= min(m.slowOnes["ours"], m.slowOnes["theirs"]) || last) {
 		ways, m.slow = slices.Clone(slowWays), false
 		m.slowOnes[side]++
 	}
