@@ -32,7 +32,7 @@ func exploreFor(t *testing.T) (d time.Duration, further int) {
 //
 // What is walked at least, in whatever time that takes, is some hundred states in one exploration and two thousand in
 // the other. How far the rest came, the log says.
-func TestNoInterleavingMakesTwoLeadersOrNone(t *testing.T) {
+func TestExploringEveryInterleavingFindsNoTwoLeadersAndNobodyStuck(t *testing.T) {
 	limit, further := exploreFor(t)
 	for name, from := range map[string]struct {
 		root        func() *world
