@@ -125,7 +125,13 @@ func TestWorkGoesOnAndIsNeverDoneTwice(t *testing.T) {
 
 	leader, err = zoo.Leader(ctx)
 	require.NoError(t, err)
+	seen := len(f.services[second].Lines())
 	require.NoError(t, zoo.Servers()[leader].Kill(ctx))
+	// Nobody is served while the servers elect a leader of their own.
+	seen, err = f.services[second].Expect(ctx, seen, "is disconnected, and cannot know who leads")
+	require.NoError(t, err)
+	_, err = f.services[second].Expect(ctx, seen, "sees that the leader is ")
+	require.NoError(t, err)
 	_, err = zoo.Leader(ctx)
 	require.NoError(t, err)
 	working := f.awaitWork(3, takeOver)
