@@ -138,15 +138,18 @@ func (m *mixed) program(i int) Program {
 	return m.kind.theirs
 }
 
-// round has all six stand in random order, ends four leaders, takes one out from between, and then everybody leaves.
-func (m *mixed) round(i int) {
+// round has all six stand in random order, junk strewn among them, ends four leaders, takes one out from between, and then everybody leaves.
+func (m *mixed) round(round int) {
 	m.revive()
-	m.path = m.stage.path("%d", i)
+	m.path = m.stage.path("%d", round)
 	m.line, m.homes = nil, map[string]*Process{}
-	m.endings, m.gone, m.slow = nil, map[string]bool{}, i%2 == 0
+	m.endings, m.gone, m.slow = nil, map[string]bool{}, round%2 == 0
 	begin := m.log.Len()
-	for _, n := range m.rng.Perm(6) {
-		id := fmt.Sprintf("r%d-%s%d", i, m.side(m.procs[n]), n%3)
+	litter := m.kind.harmless()
+	m.rng.Shuffle(len(litter), func(i, j int) { litter[i], litter[j] = litter[j], litter[i] })
+	for i, n := range m.rng.Perm(6) {
+		m.litter(m.path, litter[i*len(litter)/6:(i+1)*len(litter)/6]...)
+		id := fmt.Sprintf("r%d-%s%d", round, m.side(m.procs[n]), n%3)
 		m.homes[id], m.line = m.procs[n], append(m.line, id)
 		m.stand(m.procs[n], id, m.path, 0)
 	}
@@ -218,7 +221,11 @@ func (m *mixed) compareViews() {
 			require.Equal(m, m.line[0], m.ask(m.homes[id], "participants", "participants", id), "%s's view", id)
 			continue
 		}
-		require.Equal(m, want, m.ask(m.homes[id], "participants", "participants", id, m.path), "%s's view", id)
+		told := strings.Split(m.ask(m.homes[id], "participants", "participants", id, m.path), ",")
+		if m.side(m.homes[id]) == "theirs" { // Curator's tell of the junk too, as behind all others
+			told = slices.DeleteFunc(told, func(id string) bool { return id == litterID })
+		}
+		require.Equal(m, want, strings.Join(told, ","), "%s's view", id)
 	}
 	for i, id := range m.line {
 		require.Equal(m, fmt.Sprint(i == 0), m.ask(m.homes[id], "leader", "leader?", id), "%s, number %d", id, i)

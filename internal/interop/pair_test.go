@@ -3,6 +3,7 @@ package interop
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -238,13 +239,16 @@ func (p *pair) seesLine(path string, want []string) {
 // junk is what may lie about under an election path without being a candidate: leftovers, notes, beginnings of
 // names of every kind without a number.
 var junk = []string{"_c_x", "0-note", "-", "0", "~", "n_", "n_1", "__lock__", "latch-", "lock-", "_c_-latch-", "_c_-lock-",
-	"0123456789abcdef0123456789abcdef__lock__", "note-12345", "n_0000000001x", "größe"}
+	"0123456789abcdef0123456789abcdef__lock__", "note-12345", "n_99999", "n_0000000001x", "größe"}
 
-func (p *pair) litter(path string, names ...string) {
-	p.Helper()
+// litterID is what junk holds, which a recipe that takes it for a participant takes for its ID.
+const litterID = "junk"
+
+func (s *stage) litter(path string, names ...string) {
+	s.Helper()
 	for _, name := range names {
-		_, err := p.conn.Create(path+"/"+name, []byte("junk"), 0, zk.WorldACL(zk.PermAll))
-		require.NoError(p, err)
+		_, err := s.conn.Create(path+"/"+name, []byte(litterID), 0, zk.WorldACL(zk.PermAll))
+		require.NoError(s, err)
 	}
 }
 
@@ -283,11 +287,19 @@ func (k kind) disturbedBy(name string) string {
 		}
 	case "recipe":
 		// It reads a number from the third character on, and throws past its own error handling if there is none.
-		if name != "n_1" {
+		if name != "n_1" && name != "n_99999" {
 			return fails
 		}
 	}
 	return none
+}
+
+// harmless is the junk that a line of theirs stands among undisturbed.
+func (k kind) harmless() []string {
+	return slices.DeleteFunc(slices.Clone(junk), func(name string) bool {
+		// LeaderElectionSupport takes it for the second participant ever: it disturbs whoever comes later.
+		return k.disturbedBy(name) != none || k.theirs.Recipe == "recipe" && name == "n_1"
+	})
 }
 
 func afterLast(name, sep string) (rest string, found bool) {
