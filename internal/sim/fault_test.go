@@ -235,7 +235,7 @@ func (w *world) falseExpiry() {
 	time.Sleep(w.timeout + w.tick + w.ms(2000))
 	for range 4 { // as many tries as it takes to come by the leader
 		for _, p := range w.players {
-			if p.cand != nil && w.r.IntN(2) == 0 {
+			if w.r.IntN(2) == 0 {
 				p.reset()
 			}
 		}
