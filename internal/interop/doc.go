@@ -64,6 +64,9 @@
 //     not lead. One that comes later strikes the next who has to look at the line. "n_1" is a participant.
 //   - Kazoo: not disturbed.
 //
+// So a mixed line may have junk lying about in it, but not every junk: what disturbs neither side is there in all mixed
+// rounds of the test (for LeaderElectionSupport, only what is "n_" and a number beyond all others).
+//
 // LeaderElectionSupport has one more way to stop a line, without any junk. It reads all znodes one after another, and
 // one that leaves meanwhile is a failure (NoNodeException): it ends in FAILED for good, and its offer stays. Its
 // user must call stop then, as its documentation says, or nobody leads. It was seen here when two left at a time.
@@ -71,13 +74,20 @@
 // # How it is tested
 //
 // A Process runs a Program (the sources are in peers; ours is the test itself, run again) behind a proxy of its own. It
-// reads commands, a line each: "start ID PATH LINGER", "leader? ID", "participants ID PATH", "close ID", "exit", and for
-// ours "resign ID". It writes events, "NANOSECONDS ID EVENT TEXT": gained, lost, started, closed, failed, error, and the
+// reads commands, a line each: "start ID PATH LINGER", "leader? ID", "participants ID PATH", "close ID", "exit", for
+// ours "resign ID", and for theirs "write ID TEXT", which changes the data of its own znode. It writes events, "NANOSECONDS ID EVENT TEXT": gained, lost, started, closed, failed, error, and the
 // answers. The time is the machine's monotonic clock, which all three languages read, so beliefs can be laid over
 // each other. Both ends of a belief are noted when its user hears of them: "lost" when the work has stopped. For
 // ours that is before the znode goes.
 //
-// Each kind of peer stands in fifty lines, of three of ours and three of theirs in random order. In each, four leaders are
-// ended one after another, in every other line one of them in a way that lasts as long as a session; one leaves from between; all
-// are asked who stands and who leads. A run prints its seed, what it did and what overlaps it saw.
+// Each kind of peer stands in fifty lines, of three of ours and three of theirs in random order, harmless junk among them.
+// All are asked who stands and who leads; those of theirs with one of ours behind change their data; then four leaders
+// are ended one after another, in every other line one of them in a way that lasts as long as a session; one leaves from between. Our
+// znodes are never written to. A run prints its seed, what it did and what overlaps it saw. An overlap must be one
+// that the table permits to what ended that belief, and no longer than:
+//
+//   - T/3 where ours is the earlier one, and half a second for its process to say so; where LeaderLatch closes; and in
+//     case (2);
+//   - otherwise T after both the later one began and the first could hear of it: because it is connected again, or was
+//     told to close. None of the recipes promises that, so it says only that nobody hangs.
 package interop

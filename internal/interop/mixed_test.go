@@ -39,6 +39,9 @@ type kind struct {
 	leaderOnly bool
 }
 
+// saysLate is how long a process may take, on a busy machine, to say that its work has stopped.
+const saysLate = 500 * time.Millisecond
+
 // permit is what one who led may do beside the next one.
 type permit struct {
 	why    string
@@ -58,7 +61,7 @@ var (
 	// Its process would have to stand still for a third of a session to overlap at all, and as long again to fail here.
 	heardLate = permit{"it counts two thirds of a session timeout from the last byte, which a paused process counts late", timeout / 3, false}
 	// What the package's documentation promises of ours where an operator takes the session or the znode away.
-	byHand = permit{"word of it comes to the next one as soon as to it, and the lease ends by then", timeout / 3, false}
+	byHand = permit{"word of it comes to the next one as soon as to it, and the lease ends by then", timeout/3 + saysLate, false}
 )
 
 var kinds = []kind{
@@ -111,6 +114,7 @@ type mixed struct {
 	slowOnes map[string]int             // by side
 	over     map[string][]time.Duration // overlaps that were permitted
 	late     map[string]time.Duration   // the longest part of one for which its permit sets a limit
+	writes   int                        // of theirs, to their own znodes
 	took     map[string]time.Duration   // longest time without a leader, where that is ours to shorten
 
 	// Of the present round.
@@ -155,6 +159,7 @@ func (m *mixed) round(round int) {
 	}
 	m.await(begin, m.line[0], "gained")
 	m.compareViews()
+	m.theirsWrite()
 	for n := range leaders {
 		m.endOne(n == leaders-1)
 		if n == 0 {
@@ -212,6 +217,7 @@ func (m *mixed) compareViews() {
 		require.Equal(m, i == 0, p.Leader, "%v", p)
 	}
 	require.Equal(m, m.line, told, "our view of the line")
+	m.untouched()
 	leader, err := m.client.Leader(m.ctx(), m.path)
 	require.NoError(m, err)
 	require.Equal(m, m.line[0], leader.ID)
@@ -244,6 +250,37 @@ func (m *mixed) endOne(last bool) {
 	next := m.await(mark, m.line[0], "gained")
 	m.aftermath(leader, w, mark, next)
 	m.awaitLine(m.path, func(ids []string) bool { return slices.Equal(ids, m.line) }, strings.Join(m.line, " "))
+	m.onlyGained(mark, m.line[0])
+	m.untouched()
+}
+
+// untouched checks that nobody has written to a znode of ours: that would use up the watch of whoever is behind it, and
+// two of the recipes set no other.
+func (m *mixed) untouched() {
+	line, _ := m.stage.line(m.path)
+	for _, c := range line {
+		if m.side(m.homes[c.id]) == "ours" {
+			require.Zero(m, c.stat.Version, "the znode of %s", c.id)
+			require.Equal(m, c.stat.Czxid, c.stat.Mzxid, "the znode of %s", c.id)
+		}
+	}
+}
+
+// theirsWrite has those of theirs change the data of their own znodes who have one of ours directly behind them, which
+// must stand, and set another watch. (One of theirs there may wait for ever: see dataOfOurs.)
+func (m *mixed) theirsWrite() {
+	mark := m.log.Len()
+	for i, id := range m.line[:len(m.line)-1] {
+		behind := m.line[i+1]
+		if m.side(m.homes[id]) == "ours" || m.side(m.homes[behind]) == "theirs" {
+			continue
+		}
+		node, _ := m.node(m.path, id)
+		m.watched(node, behind)
+		m.ask(m.homes[id], "written", "write", id, id)
+		m.watched(node, behind)
+		m.writes++
+	}
 	m.onlyGained(mark, m.line[0])
 }
 
@@ -424,5 +461,7 @@ func (m *mixed) report() {
 		require.Contains(m, m.done, "ours "+string(w))
 		require.Contains(m, m.done, "theirs "+string(w))
 	}
+	m.Log("theirs changed the data ahead of ours so many times:", m.writes)
+	require.Positive(m, m.writes)
 	m.Log("from our work's end to the next one's beginning, at most:", m.took)
 }

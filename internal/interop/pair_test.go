@@ -121,8 +121,7 @@ func (p *pair) dataAhead() {
 	node, _ := p.node(path, a)
 	for i := range 20 {
 		p.watched(node, b)
-		_, err := p.conn.Set(node, fmt.Appendf(nil, "%s-%d", a, i), -1)
-		require.NoError(p, err)
+		p.ask(p.theirs, "written", "write", a, fmt.Sprintf("%s-%d", a, i))
 		leader, err := p.client.Leader(p.ctx(), path)
 		require.NoError(p, err)
 		require.Equal(p, fmt.Sprintf("%s-%d", a, i), leader.ID)

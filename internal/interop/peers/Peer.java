@@ -1,5 +1,6 @@
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
@@ -14,6 +15,7 @@ import org.apache.curator.framework.recipes.leader.Participant;
 import org.apache.curator.retry.RetryForever;
 import org.apache.zookeeper.Watcher.Event.KeeperState;
 import org.apache.zookeeper.ZooKeeper;
+import org.apache.zookeeper.data.Stat;
 import org.apache.zookeeper.recipes.leader.LeaderElectionSupport;
 import org.apache.zookeeper.recipes.leader.LeaderElectionSupport.EventType;
 
@@ -43,6 +45,21 @@ public final class Peer {
         abstract String participants() throws Exception;
 
         abstract void close() throws Exception;
+
+        abstract ZooKeeper zooKeeper() throws Exception;
+
+        /** Changes the data of its own znode, in its own session, as a recipe or its user might. */
+        void write(String text) throws Exception {
+            ZooKeeper own = zooKeeper();
+            for (String name : own.getChildren(path, false)) {
+                Stat stat = own.exists(path + "/" + name, false);
+                if (stat != null && stat.getEphemeralOwner() == own.getSessionId()) {
+                    own.setData(path + "/" + name, text.getBytes(StandardCharsets.UTF_8), -1);
+                    return;
+                }
+            }
+            throw new IllegalStateException("has no znode");
+        }
 
         synchronized void gained() {
             working = true;
@@ -102,6 +119,11 @@ public final class Peer {
             latch.close();
             client.close();
         }
+
+        @Override
+        ZooKeeper zooKeeper() throws Exception {
+            return client.getZookeeperClient().getZooKeeper();
+        }
     }
 
     /** Curator's LeaderSelector. */
@@ -158,6 +180,11 @@ public final class Peer {
                 over.await();
             }
             client.close();
+        }
+
+        @Override
+        ZooKeeper zooKeeper() throws Exception {
+            return client.getZookeeperClient().getZooKeeper();
         }
     }
 
@@ -226,6 +253,11 @@ public final class Peer {
             support.stop();
             zooKeeper.close();
         }
+
+        @Override
+        ZooKeeper zooKeeper() {
+            return zooKeeper;
+        }
     }
 
     static String connect;
@@ -261,6 +293,10 @@ public final class Peer {
                 break;
             case "participants":
                 say(id, "participants", standers.get(id).participants());
+                break;
+            case "write":
+                standers.get(id).write(words[2]);
+                say(id, "written", "");
                 break;
             case "close":
                 standers.get(id).close();

@@ -24,7 +24,7 @@ class Stander:
     """One who stands, with a client and so a session of its own."""
 
     def __init__(self, connect, timeout, patterns, who, path, linger):
-        self.who, self.linger = who, linger
+        self.who, self.path, self.linger = who, path, linger
         retry = {"max_tries": -1, "delay": 0.05, "max_delay": 0.2}
         self.client = KazooClient(hosts=connect, timeout=timeout, connection_retry=retry)
         self.client.add_listener(self.changed)
@@ -60,6 +60,15 @@ class Stander:
         self.client.start(timeout=30)
         self.thread.start()
 
+    def write(self, text):
+        """Changes the data of its own znode, in its own session, as a recipe or its user might."""
+        for name in self.client.get_children(self.path):
+            stat = self.client.exists(f"{self.path}/{name}")
+            if stat and stat.ephemeralOwner == self.client.client_id[0]:
+                self.client.set(f"{self.path}/{name}", text.encode())
+                return
+        raise RuntimeError("has no znode")
+
     def close(self):
         self.stop.set()
         self.election.cancel()
@@ -78,6 +87,9 @@ def obey(args, standers, words):
         say(who, "leader", "true" if standers[who].working else "false")
     elif command == "participants":
         say(who, "participants", ",".join(standers[who].election.contenders()))
+    elif command == "write":
+        standers[who].write(words[2])
+        say(who, "written")
     elif command == "close":
         standers[who].close()
         say(who, "closed")
