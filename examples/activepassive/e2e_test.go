@@ -114,7 +114,7 @@ func (s *system) out(gone *cluster.Node) error {
 // The post's order: "First instance was elected as a leader and is located in both upstreams. Lets run 2 more
 // instances. Both new instances are not a leader and went to read_nodes upstream."
 func TestFirstNodeIsInBothUpstreamsAndTheNextTwoJoinTheReads(t *testing.T) {
-	s := startSystemOf(t, 1, ownRoot(t), brief)
+	s := startSystemWith(t, cluster.Config{ZooKeeper: ownRoot(t), Nodes: 1, Session: session, Linger: brief})
 	first := s.Nodes[0]
 	up, err := s.NGINX.Upstreams()
 	require.NoError(t, err)

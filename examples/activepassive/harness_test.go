@@ -58,18 +58,19 @@ type system struct {
 // startSystem runs everything against ZooKeeper at connect, and ends it with the test.
 func startSystem(t *testing.T, connect string, linger time.Duration) *system {
 	t.Helper()
-	return startSystemOf(t, 3, connect, linger)
+	return startSystemWith(t, cluster.Config{ZooKeeper: connect, Nodes: 3, Session: session, Linger: linger})
 }
 
-func startSystemOf(t *testing.T, nodes int, connect string, linger time.Duration) *system {
+// startSystemWith chooses what cfg leaves open.
+func startSystemWith(t *testing.T, cfg cluster.Config) *system {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*limit)
 	t.Cleanup(cancel)
 	require.NoError(t, programs())
 	log := &record{}
 	began := time.Now()
-	c, err := cluster.Start(ctx, cluster.Config{ZooKeeper: connect, Dir: t.TempDir(), Bin: bin,
-		Session: session, Linger: linger, Nodes: nodes, Output: cluster.NewOutput(log)})
+	cfg.Dir, cfg.Bin, cfg.Output = t.TempDir(), bin, cluster.NewOutput(log)
+	c, err := cluster.Start(ctx, cfg)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(log)

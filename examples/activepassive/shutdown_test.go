@@ -8,10 +8,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/zkelection/election/examples/activepassive/internal/cluster"
 )
 
 func TestGracefulShutdownOfTheLeaderLosesNoReadUnderLoad(t *testing.T) {
-	s := startSystem(t, ownRoot(t), linger)
+	s := startSystemWith(t, cluster.Config{ZooKeeper: ownRoot(t), Nodes: 3, Session: patient, Linger: linger})
 	leader := s.node(s.must(http.MethodPost, hello).body)
 	l := s.load()
 	enough := func(what string, n int, want func(answer) bool) {
@@ -35,9 +37,13 @@ func TestGracefulShutdownOfTheLeaderLosesNoReadUnderLoad(t *testing.T) {
 	report(t, l.answers, began, left)
 }
 
-// handOver is how long writes may be refused: the leader drains and hands on, and NGINX hears of the next. It should
-// take a tenth of that; the old leader is still there when it is over, so nothing is owed to its absence.
-const handOver = linger
+const (
+	// patient is a session timeout that the load on a busy machine does not exceed: nothing here is to expire.
+	patient = 10 * time.Second
+	// handOver is how long writes may be refused: the leader drains and hands on, and NGINX hears of the next. It takes a
+	// fraction of a second; were the leader's session to be waited for, it would take two thirds of its timeout at least.
+	handOver = patient / 2
+)
 
 // report judges what the load met with.
 func report(t *testing.T, all []answer, began time.Time, left time.Duration) {
