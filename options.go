@@ -398,6 +398,10 @@ func defaultID() string {
 // ten digits at the end of each child's name, so candidates of all namings stand in one line. A naming without a
 // UUID works, but then a znode whose making was not confirmed is told from others only by its session and ID, and after
 // the whole path was deleted by hand a delete that the network has held up may hit a new znode of the same name.
+//
+// The server's counter ends at 2^31-1 and stays there. Candidates that come then bear one number and stand in the order of
+// their znodes' making; with a naming that has no UUID only the first gets a name, and Start returns zk.ErrNodeExists,
+// with an explanation, to the others. Delete the path while nobody stands there, and it counts from 0 again.
 type Naming string
 
 // The namings of other software. A mixed line is only as safe as its weakest member: see the package documentation.
