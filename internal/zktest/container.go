@@ -134,18 +134,27 @@ func choosePorts(set *settings) (map[int]int, error) {
 	return ports, nil
 }
 
-// freePort picks a port below those that the kernel hands out by itself (32768
+// freePort is one that was free a moment ago.
+func freePort() (int, error) {
+	l, err := listenFree()
+	if err != nil {
+		return 0, err
+	}
+	return l.Addr().(*net.TCPAddr).Port, l.Close()
+}
+
+// listenFree listens on a port below those that the kernel hands out by itself (32768
 // and up on Linux), so that no outgoing connection takes it while its server is
 // down: the address must be the same after a restart.
-func freePort() (int, error) {
+func listenFree() (net.Listener, error) {
 	var errs []error
 	for range portTries {
 		port := 20000 + rand.IntN(12000)
 		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err == nil {
-			return port, l.Close()
+			return l, nil
 		}
 		errs = append(errs, err)
 	}
-	return 0, fmt.Errorf("zktest: no free port: %w", errors.Join(errs...))
+	return nil, fmt.Errorf("zktest: no free port: %w", errors.Join(errs...))
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -60,22 +59,20 @@ func NewProxy(tb testing.TB, target string) *Proxy {
 
 // ListenProxy starts a Proxy to target. The caller must Close it.
 func ListenProxy(target string) (*Proxy, error) {
-	port, err := freePort()
+	l, err := listenFree() // and keeps the port: between finding it free and listening there, another could take it
 	if err != nil {
 		return nil, err
 	}
 	p := &Proxy{
 		target:  target,
-		addr:    net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
+		addr:    l.Addr().String(),
 		changed: make(chan struct{}),
 		conns:   map[*proxyConn]struct{}{},
 		stats:   newStats(),
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := p.listenLocked(); err != nil {
-		return nil, err
-	}
+	p.acceptLocked(l)
 	return p, nil
 }
 
@@ -193,9 +190,13 @@ func (p *Proxy) listenLocked() error {
 	if err != nil {
 		return fmt.Errorf("zktest: proxy: %w", err)
 	}
+	p.acceptLocked(l)
+	return nil
+}
+
+func (p *Proxy) acceptLocked(l net.Listener) {
 	p.listener = l
 	p.work.Go(func() { p.accept(l) })
-	return nil
 }
 
 func (p *Proxy) unlistenLocked() {
