@@ -82,12 +82,12 @@
 //
 // Each kind of peer stands in fifty lines, of three of ours and three of theirs in random order, harmless junk among them.
 // All are asked who stands and who leads; those of theirs with one of ours behind change their data; then four leaders
-// are ended one after another, in every other line one of them in a way that lasts as long as a session; one leaves from between. Our
+// are ended one after another, in four lines of five one of them in a way that lasts as long as a session; one leaves from between. Our
 // znodes are never written to. A run prints its seed, what it did and what overlaps it saw. An overlap must be one
 // that the table permits to what ended that belief, and no longer than:
 //
 //   - T/3 where ours is the earlier one, and half a second for its process to say so; where LeaderLatch closes; and in
 //     case (2);
-//   - otherwise T after both the later one began and the first could hear of it: because it is connected again, or was
+//   - otherwise 2T after both the later one began and the first could hear of it: because it is connected again, or was
 //     told to close. None of the recipes promises that, so it says only that nobody hangs.
 package interop

@@ -52,11 +52,12 @@ type permit struct {
 }
 
 var (
-	// None of the recipes promises how soon its client is connected again and told. That this takes no longer than a
-	// session, on a connection that stands, is what the test holds them to.
-	notNoticed   = permit{"it does not watch its own znode, and leads until it is closed", timeout, true}
-	toldLate     = permit{"it learns of it from ZooKeeper, as late as the message comes", timeout, false}
-	noClock      = permit{"it has no clock of its own: it learns of it when it is connected again", timeout, true}
+	// None of the recipes promises how soon its client is connected again and told. That this takes less than two
+	// sessions is what the test holds them to; half of one has been seen (a Java client waits up to a second before it
+	// connects again).
+	notNoticed   = permit{"it does not watch its own znode, and leads until it is closed", 2 * timeout, true}
+	toldLate     = permit{"it learns of it from ZooKeeper, as late as the message comes", 2 * timeout, false}
+	noClock      = permit{"it has no clock of its own: it learns of it when it is connected again", 2 * timeout, true}
 	deletesFirst = permit{"close deletes the znode before it tells the listeners", timeout / 3, false}
 	// Its process would have to stand still for a third of a session to overlap at all, and as long again to fail here.
 	heardLate = permit{"it counts two thirds of a session timeout from the last byte, which a paused process counts late", timeout / 3, false}
@@ -79,10 +80,14 @@ var kinds = []kind{
 
 var ourPermits = map[way]permit{expired: byHand, deleted: byHand}
 
-// rounds for each kind, each a line of its own, and leaders that are ended in each.
 const (
-	rounds  = 50
-	leaders = 4
+	rounds  = 50 // for each kind, each a line of its own
+	leaders = 4  // that are ended in each
+
+	// All rounds but each fifth have a slow ending. Of these forty a sixth falls to each side and way, give or take what
+	// chance makes of the order of the lines.
+	slowRounds  = 5
+	leastOfAWay = 5
 )
 
 func TestALineOfThreeOfOursAndThreeOfTheirsHasOneLeaderAtATime(t *testing.T) {
@@ -147,7 +152,7 @@ func (m *mixed) round(round int) {
 	m.revive()
 	m.path = m.stage.path("%d", round)
 	m.line, m.homes = nil, map[string]*Process{}
-	m.endings, m.gone, m.slow = nil, map[string]bool{}, round%2 == 0
+	m.endings, m.gone, m.slow = nil, map[string]bool{}, round%slowRounds != 0
 	begin := m.log.Len()
 	litter := m.kind.harmless()
 	m.rng.Shuffle(len(litter), func(i, j int) { litter[i], litter[j] = litter[j], litter[i] })
@@ -287,8 +292,8 @@ func (m *mixed) theirsWrite() {
 // slowWays last as long as a session, or until a client has come back with a new one: a second or three.
 var slowWays = []way{killed, cutOff, expired}
 
-// choose picks the way that this side has used least. Every other round has one of the slow ways, on the
-// side whose turn it is.
+// choose picks the way that this side has used least. A round has one of the slow ways at most, on the side whose turn
+// it is: they take most of the test's time.
 func (m *mixed) choose(leader string, last bool) way {
 	side, ways := m.side(m.homes[leader]), []way{leaves, deleted}
 	if side == "ours" {
@@ -455,7 +460,7 @@ func (m *mixed) report() {
 				len(laps), slices.Max(laps).Round(time.Microsecond), m.late[key].Round(time.Microsecond))
 		}
 		m.Log(text)
-		require.GreaterOrEqual(m, m.done[key], 3, key)
+		require.GreaterOrEqual(m, m.done[key], leastOfAWay, key)
 	}
 	for _, w := range []way{leaves, killed, cutOff, expired, deleted} {
 		require.Contains(m, m.done, "ours "+string(w))
