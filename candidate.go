@@ -682,15 +682,13 @@ func (c *Candidate) dismiss(leave bool) {
 
 // evict removes the znode of a candidate that could not leave by itself in time, on a connection that goes on when the
 // client is closed. It reports whether that is done.
-func (c *Candidate) evict() (gone bool) {
+func (c *Candidate) evict(ctx context.Context) (gone bool) {
 	c.mu.Lock()
 	name := c.view.Node
 	c.mu.Unlock()
 	if name == "" {
 		return c.ctx.Err() != nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), tellGrace)
-	defer cancel()
 	_, err := session.Call(ctx, c.sess, func() (struct{}, error) { return struct{}{}, c.place.Delete(name) })
 	return err == nil || errors.Is(err, zk.ErrNoNode)
 }

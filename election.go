@@ -389,15 +389,17 @@ func (c *Client) Close() error {
 func (c *Client) dismiss(all []*Candidate) (left int) {
 	bound := tellGrace
 	if c.sess.Adopted() {
-		bound = time.Second
+		bound = closeWait
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), bound)
 	defer cancel()
 	for _, cand := range all {
 		cand.dismiss(c.sess.Adopted())
 	}
+	last, cancelLast := context.WithTimeout(context.Background(), bound+closeWait/2)
+	defer cancelLast()
 	for _, cand := range all {
-		if !cand.awaitDismissed(ctx, c.sess.Adopted()) && c.sess.Adopted() && !cand.evict() {
+		if !cand.awaitDismissed(ctx, c.sess.Adopted()) && c.sess.Adopted() && !cand.evict(last) {
 			left++
 		}
 	}

@@ -242,6 +242,9 @@ func TestCloseSaysWhatItCouldNotRemoveFromACallersConnection(t *testing.T) {
 		a := s.adopt(p.Dial)
 		_, err := s.candidate(a).Await(s.Context())
 		require.NoError(s, err)
+		for range 50 {
+			s.start(a)
+		}
 		p.pull()
 		time.Sleep(time.Second)
 		began := time.Now()
