@@ -71,12 +71,13 @@ func (s *server) lastLogged() int64 {
 	return s.applied.txn.zxid
 }
 
-// leaderFor is the youngest leader within reach, but none of an epoch before the server's own: to
-// follow such a one would undo what a quorum has committed since (Learner.registerWithLeader).
+// leaderFor is the youngest leader within reach, but none of an epoch before the one promised: to follow such a one could
+// undo what a quorum has committed since, or help an old leader to commit what the next one's quorum has not seen
+// (Learner.registerWithLeader).
 func (e *Ensemble) leaderFor(s *server) *server {
 	var best *server
 	for _, l := range e.servers {
-		reachable := l.lead != nil && l.lead.epoch >= s.epoch && !l.frozen && e.connected(s.name, l.name)
+		reachable := l.lead != nil && l.lead.epoch >= s.promised && !l.frozen && e.connected(s.name, l.name)
 		if reachable && (best == nil || l.lead.epoch > best.lead.epoch) {
 			best = l
 		}
@@ -99,7 +100,7 @@ func (s *server) becomeLeader() {
 		s.e.epoch++
 	}
 	l := &leadership{server: s, epoch: s.e.epoch}
-	s.lead = l
+	s.lead, s.promised = l, l.epoch
 	s.e.stats.Elections++
 	if s.e.quorum() == 1 {
 		l.activate()
@@ -114,6 +115,7 @@ func (s *server) becomeLeader() {
 
 // follow connects to a leader (Follower.followLeader).
 func (s *server) follow(leader *server) {
+	s.promised = leader.lead.epoch
 	ch := newChannel(s, leader)
 	l := &learning{ch: ch, heard: s.e.now(), touched: make(map[int64]int32)}
 	s.learn = l

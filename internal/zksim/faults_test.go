@@ -255,3 +255,42 @@ func TestDialsFailAsTheNetworkSays(t *testing.T) {
 		require.ErrorContains(t, err, "refused")
 	})
 }
+
+// A server that has turned to a new leader, which died before it could hand over its log, must not go back to the old one:
+// that one would commit with it what the new leader's other followers, whose epoch is later, know nothing of.
+func TestServerThatTurnedToANewLeaderDoesNotHelpTheOldOne(t *testing.T) {
+	inBubble(t, zksim.Config{Servers: 5, Tick: 10 * time.Second}, func(t *testing.T, e *zksim.Ensemble) {
+		a := client(t, e, "a", 100*time.Second, "zk5:2181")
+		mustCreate(t, a, "/before", 0)
+		require.Equal(t, 5, e.Leader())
+		others := []string{"zk2", "zk3", "zk4"}
+		for i, name := range others {
+			e.Cut("zk5", name) // the leader does not hear that they turn to another
+			e.Crash(i + 2)
+			e.Restart(i + 2)
+		}
+		e.Delay("zk4", "zk3", time.Second, time.Second)
+		time.Sleep(700 * time.Millisecond) // zk4 is elected, zk2 has its log, zk3 has not
+		e.Crash(4)
+		e.Crash(3)
+		e.Restart(3)
+		e.Heal("zk5", "zk3")
+		time.Sleep(time.Second)
+
+		acknowledged := make(chan bool, 1)
+		go func() {
+			_, err := a.Create("/lost", nil, 0, open)
+			acknowledged <- err == nil
+		}()
+		time.Sleep(time.Second)
+		e.Crash(5)
+		e.Restart(4)
+		time.Sleep(2 * time.Minute)
+		mustCreate(t, client(t, e, "b", 100*time.Second, "zk1:2181", "zk2:2181", "zk3:2181"), "/after", 0)
+		e.HealAll()
+		e.Restart(5)
+		time.Sleep(5 * time.Minute)
+		_, found := e.Get("/lost")
+		require.Equal(t, <-acknowledged, found, "what was acknowledged is there, and nothing else")
+	})
+}

@@ -32,7 +32,8 @@ type server struct {
 	tail      []*txn // accepted, not yet known to be committed
 	flushed   int64  // zxid up to which the tail is on disk
 	sessions  map[int64]int32
-	epoch     int64 // of the last leader it agreed to (currentEpoch)
+	promised  int64 // epoch of the last leader it turned to, before it had that one's log (acceptedEpoch)
+	epoch     int64 // of the last leader whose log it took over (currentEpoch)
 
 	disk     func() time.Duration // what a flush takes; nil: nothing
 	diskFree time.Duration
