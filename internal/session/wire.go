@@ -76,7 +76,9 @@ type tap struct {
 	greeted bool // the connect response has been read
 
 	writing sync.Mutex // guards the following, and is held over writes, so that frames stay whole
-	holding bool       // until the watches are set again
+	holding bool       // until the driver has looked for watches to set again
+	some    bool       // there may be some
+	since   time.Time  // when the connection was made
 	held    []byte     // requests that wait for that
 	grace   *time.Timer
 
@@ -123,7 +125,7 @@ func (t *tap) Write(b []byte) (int, error) {
 	t.writing.Lock()
 	defer t.writing.Unlock()
 	if first {
-		t.holding = t.wire.watched.Load() && resumes(b)
+		t.holding, t.some, t.since = true, t.wire.watched.Load(), now
 		t.send(b)
 	} else {
 		t.pass(b)
@@ -136,10 +138,13 @@ const holdLimit = 50 * time.Millisecond
 
 // pass writes a request, unless the watches have still to be set again. The driver takes what to set them by from the
 // last transaction seen (conn.go, sendSetWatches), which it reads without a lock while replies move it on. So a
-// reply that is quicker would hide what happened while the connection was down. It is a data race too.
+// reply that is quicker would hide what happened while the connection was down. It is a data race too, and not only
+// where there are old watches: the first new one may stand before the driver comes to look for any. So where there
+// are none, what leaves one waits, with all that comes behind it, until the connection is older than that takes.
 func (t *tap) pass(b []byte) {
 	op := opOf(b)
-	if op.leavesWatch(b) {
+	leaves := op.leavesWatch(b)
+	if leaves {
 		t.wire.watched.Store(true)
 	}
 	switch {
@@ -148,6 +153,11 @@ func (t *tap) pass(b []byte) {
 	case op == opSetWatches:
 		t.send(b)
 		t.letGo()
+	case !t.some && !leaves && len(t.held) == 0:
+		t.send(b)
+	case !t.some && time.Since(t.since) >= holdLimit:
+		t.letGo()
+		t.send(b)
 	default:
 		t.hold(b)
 	}
@@ -157,7 +167,11 @@ func (t *tap) pass(b []byte) {
 func (t *tap) hold(b []byte) {
 	t.held = append(t.held, b...)
 	if t.grace == nil {
-		t.grace = time.AfterFunc(holdLimit, func() {
+		wait := holdLimit
+		if !t.some {
+			wait -= time.Since(t.since)
+		}
+		t.grace = time.AfterFunc(wait, func() {
 			t.writing.Lock()
 			defer t.writing.Unlock()
 			t.letGo()
@@ -213,13 +227,6 @@ func (op operation) leavesWatch(b []byte) bool {
 		return b[len(b)-1] != 0
 	}
 	return false
-}
-
-// resumes reports whether a connect request names a session: behind the length come protocol version, last
-// transaction seen, timeout and session.
-func resumes(b []byte) bool {
-	const at = 4 + 4 + 8 + 4
-	return len(b) >= at+8 && binary.BigEndian.Uint64(b[at:]) != 0
 }
 
 func (t *tap) Read(b []byte) (int, error) {
