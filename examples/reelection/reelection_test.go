@@ -70,7 +70,7 @@ func (c *terminal) silent() {
 	ctx, cancel := context.WithTimeout(c.ctx, quiet)
 	defer cancel()
 	_, err := c.Expect(ctx, c.seen, "")
-	require.ErrorIs(c.t, err, context.DeadlineExceeded)
+	require.ErrorIs(c.t, err, context.DeadlineExceeded, "it has shown %q", c.Lines())
 }
 
 var token = regexp.MustCompile(`0x[0-9a-f]+`)

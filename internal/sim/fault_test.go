@@ -179,6 +179,9 @@ func (w *world) expire() {
 			czxids = append(czxids, n.Stat.Czxid)
 		}
 	}
+	w.mu.Lock()
+	w.ended[id] = true // its znodes that are still on their way go, too
+	w.mu.Unlock()
 	w.byHandWhile(czxids, func() bool { return w.e.ExpireSession(id) })
 }
 

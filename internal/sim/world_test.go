@@ -45,10 +45,11 @@ type world struct {
 	last     *election.Term // that began
 	leader   *player        // whose it was
 	lastAt   time.Time
-	byHand   map[int64]int // how often an operator deleted the znode with this czxid
-	made     int64         // czxid of the election path
-	swept    time.Time     // when the whole path was last deleted
-	resigned time.Time     // when a leader last left office of its own accord
+	byHand   map[int64]int  // how often an operator deleted the znode with this czxid
+	ended    map[int64]bool // sessions that an operator has ended
+	made     int64          // czxid of the election path
+	swept    time.Time      // when the whole path was last deleted
+	resigned time.Time      // when a leader last left office of its own accord
 	counts   counts
 	failed   bool
 }
@@ -81,7 +82,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	r := rand.New(rand.NewPCG(seed, 42))
 	w := &world{t: t, seed: seed, r: r, servers: pick(r, 1, 3, 3, 3, 5), began: time.Now(),
 		timeout: pick[time.Duration](r, 2, 4, 4, 6) * time.Second, tick: pick[time.Duration](r, 250, 500, 1000) * time.Millisecond,
-		byHand: map[int64]int{}, counts: counts{Faults: map[string]int{}}}
+		byHand: map[int64]int{}, ended: map[int64]bool{}, counts: counts{Faults: map[string]int{}}}
 	limit := pick(r, 2, syncLimit, 10)
 	if *focus != "" { // short sessions, and servers that stay with their leader longer than these last
 		w.servers, w.timeout, w.tick, limit = 3, 2*time.Second, time.Second, syncLimit
@@ -266,7 +267,7 @@ func (p *player) IsLeader(t *election.Term) {
 	p.term, p.told = t, true
 	w.made = max(w.made, job.Stat.Czxid)
 	// A znode made while the whole path is being deleted may be deleted with it, by hand like the others.
-	if w.deleted(t) || time.Since(w.swept) < time.Second { // while the proof for it was under way: nothing is promised
+	if w.deleted(t) || w.ended[p.cand.Status().SessionID] || time.Since(w.swept) < time.Second { // while the proof for it was under way: nothing is promised
 		return
 	}
 	w.judgeBelief()
@@ -292,7 +293,8 @@ func (w *world) judgeBelief() {
 		if p.cand == nil {
 			continue
 		}
-		if t := p.cand.Term(); t != nil && p.cand.HasLeadership() && t.Context().Err() == nil && !w.deleted(t) {
+		ended := w.ended[p.cand.Status().SessionID]
+		if t := p.cand.Term(); t != nil && p.cand.HasLeadership() && t.Context().Err() == nil && !w.deleted(t) && !ended {
 			all = append(all, t)
 		}
 	}
