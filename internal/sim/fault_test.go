@@ -179,10 +179,17 @@ func (w *world) expire() {
 			czxids = append(czxids, n.Stat.Czxid)
 		}
 	}
-	w.mu.Lock()
-	w.ended[id] = true // its znodes that are still on their way go, too
-	w.mu.Unlock()
-	w.byHandWhile(czxids, func() bool { return w.e.ExpireSession(id) })
+	end := func(ended bool) { // its znodes that are still on their way go, too
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.ended[id] = ended
+	}
+	end(true)
+	w.byHandWhile(czxids, func() bool {
+		done := w.e.ExpireSession(id)
+		end(done)
+		return done
+	})
 }
 
 // deleteOne is an operator who deletes a candidate's znode; of the leader's, G1 then promises nothing.

@@ -22,7 +22,7 @@ import (
 
 const path = "/sim/job"
 
-// syncLimit is ZooKeeper's default, in ticks.
+// syncLimit is that of ZooKeeper's zoo_sample.cfg, in ticks.
 const syncLimit = 5
 
 // world is one schedule: an ensemble, players, and the observer that watches them.
