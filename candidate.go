@@ -407,7 +407,9 @@ func (c *Candidate) step(ev machine.Event) {
 	if c.own.machine.View().State == machine.Elected && c.leased() {
 		c.apply(machine.LeaseGood{})
 	}
-	c.show(c.own.machine.View())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.show()
 }
 
 func (c *Candidate) apply(ev machine.Event) {
@@ -426,11 +428,9 @@ func (c *Candidate) leased() bool {
 	return l != nil && l.Live(time.Now()) && !c.closing.Load()
 }
 
-// show publishes the machine's state.
-func (c *Candidate) show(v machine.View) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.view.View, c.view.connected, c.view.timeout = v, c.own.connected, c.own.timeout
+// show publishes the machine's state. It is called with the lock held.
+func (c *Candidate) show() {
+	c.view.View, c.view.connected, c.view.timeout = c.own.machine.View(), c.own.connected, c.own.timeout
 	c.view.refusals, c.view.refusal, c.view.since = c.own.refusals, c.own.refusal, c.own.since
 	c.view.ahead = c.own.aheadIs
 	c.announce()
@@ -585,7 +585,10 @@ func (c *Candidate) beginTerm(a machine.BeginTerm) {
 	}
 	t := newTerm(c, a, lease)
 	c.last.Store(t)
-	c.term.Store(t)
+	c.mu.Lock()
+	c.term.Store(t) // and the state with it: Status shows one moment
+	c.show()
+	c.mu.Unlock()
 	if c.closing.Load() { // whoever set it before this has not seen the term
 		t.end(ErrClosed)
 	}
@@ -726,9 +729,9 @@ type Status struct {
 func (c *Candidate) Status() Status {
 	st := c.sess.State()
 	c.mu.Lock()
-	v := c.view
+	v, t := c.view, c.term.Load()
 	c.mu.Unlock()
-	s := Status{Path: c.path, ID: c.cfg.id, State: State(v.State.String()), Since: v.since, Leading: c.HasLeadership(),
+	s := Status{Path: c.path, ID: c.cfg.id, State: State(v.State.String()), Since: v.since, Leading: t != nil && t.live(time.Now()),
 		Place: v.Place, Token: v.Token, SessionID: st.ID, Connected: st.Connected, Timeout: st.Timeout}
 	if v.Node != "" {
 		s.Znode = znode.Join(c.path, v.Node)

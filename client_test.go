@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/go-zookeeper/zk"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -328,6 +329,39 @@ func TestStatus_SaysWhyACandidateDoesOrDoesNotLead(t *testing.T) {
 	text, err = json.Marshal(a.Status())
 	require.NoError(t, err)
 	require.NotContains(t, string(text), "0001-01-01")
+}
+
+func TestStatus_IsOfOneMoment(t *testing.T) {
+	t.Parallel()
+	path, ctx := newPath(t), testContext(t)
+	a, b := newPeer(t, path, steady), newPeer(t, path, steady)
+	startAll(a, b)
+	var looked sync.WaitGroup
+	stop := make(chan struct{})
+	for _, p := range []*peer{a, b} {
+		looked.Go(func() {
+			for {
+				s := p.Status()
+				if s.Leading && !assert.Equal(t, []any{election.StateLeading, 1, (*election.Participant)(nil)},
+					[]any{s.State, s.Place, s.Ahead}) {
+					return
+				}
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for range 100 {
+		for _, p := range []*peer{a, b} {
+			p.leads()
+			require.NoError(t, p.Resign(ctx))
+		}
+	}
+	close(stop)
+	looked.Wait()
 }
 
 // Arguments.

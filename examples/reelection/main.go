@@ -78,12 +78,14 @@ func narrate(ctx context.Context, client *election.Client, candidate *election.C
 
 // look is not settled while the candidate does not know whom to watch, or whether it may lead.
 func look(candidate *election.Candidate) (p place, settled bool) {
-	status := candidate.Status()
-	p = place{znode: status.Znode, term: candidate.Term()}
-	if status.Ahead != nil {
-		p.ahead = status.Ahead.Path
+	status, term := candidate.Status(), candidate.Term()
+	switch {
+	case term != nil && term.Token() == status.Token: // begun before the status or after, but with the znode that it shows
+		return place{znode: status.Znode, term: term}, true
+	case status.Ahead != nil:
+		return place{znode: status.Znode, ahead: status.Ahead.Path}, true
 	}
-	return p, p.znode != "" && (p.term != nil || p.ahead != "")
+	return place{}, false
 }
 
 // tell is the output of the post's electLeader. It is false when ZooKeeper could not say who leads.

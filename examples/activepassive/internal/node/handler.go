@@ -70,6 +70,7 @@ func (n *Node) refuse(w http.ResponseWriter, why string) {
 // that has lost touch with ZooKeeper: it answers reads.
 func (n *Node) healthz(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
+	status := n.candidate.Status()
 	leaving := n.writes.isShut()
 	if leaving {
 		w.WriteHeader(http.StatusServiceUnavailable)
@@ -79,7 +80,7 @@ func (n *Node) healthz(w http.ResponseWriter, _ *http.Request) {
 		Leaving bool            `json:"leaving"`
 		Says    string          `json:"says"`
 		Status  election.Status `json:"status"`
-	}{n.cfg.NodeID, leaving, n.candidate.Status().String(), n.candidate.Status()})
+	}{n.cfg.NodeID, leaving, status.String(), status})
 }
 
 func servePage(w http.ResponseWriter, _ *http.Request) {
