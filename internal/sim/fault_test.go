@@ -14,10 +14,11 @@ type fault struct {
 	do   func(w *world)
 }
 
-// Two faults that a mutation needs by themselves.
+// Faults that a mutation needs by themselves.
 const (
 	falseExpiry = "false expiry"
 	slowQuorum  = "slow quorum"
+	wakeCutOff  = "wake cut off"
 )
 
 var faults = []fault{
@@ -57,6 +58,7 @@ var faults = []fault{
 	{"delete path", func(w *world) { w.deleteAll() }},
 	{falseExpiry, func(w *world) { w.falseExpiry() }},
 	{slowQuorum, func(w *world) { w.slowQuorum() }},
+	{wakeCutOff, func(w *world) { w.wakeCutOff() }},
 	{"resign", func(w *world) { w.resign() }},
 	{"candidate leaves", func(w *world) { w.swap() }},
 	{"candidate leaves", func(w *world) { w.swap() }},
@@ -90,6 +92,22 @@ func (w *world) pauseLeader() {
 	if p := w.leading(); p != nil {
 		w.freeze(p, w.timeout*time.Duration(500+w.r.IntN(180))/1000)
 	}
+}
+
+// wakeCutOff pauses the candidate that led last for about as long as its connection bears, and parts its server from
+// the others right after it has woken up. Its proof is answered then, perhaps one that has waited all that time, but no
+// touch of its session is passed on any more: the newest that the ensemble's leader has heard of is as old as can be.
+func (w *world) wakeCutOff() {
+	p := w.leading()
+	if p == nil {
+		return
+	}
+	pause := w.timeout * time.Duration(500+w.r.IntN(160)) / 1000
+	w.freeze(p, pause)
+	time.Sleep(pause + w.ms(int(w.tick/time.Millisecond/2)))
+	w.isolateLeaders()
+	time.Sleep(2 * w.timeout)
+	w.heal()
 }
 
 // isolateLeaders parts the server of the candidate that led last from the others; it goes on answering its clients.
