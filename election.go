@@ -342,7 +342,10 @@ func (c *Client) writeState(st session.State) {
 	}
 }
 
-func hexID(id int64) string { return fmt.Sprintf("%#x", uint64(id)) }
+// hexID is an id as logs show it. It is formatted only where somebody listens.
+type hexID int64
+
+func (id hexID) LogValue() slog.Value { return slog.StringValue(fmt.Sprintf("%#x", uint64(id))) }
 
 // Close closes all candidates and ends the session, and with it their znodes: every term is over and every context
 // cancelled before that, but work under Run is not waited for; use Candidate.Shutdown first where that matters. On
