@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strconv"
@@ -56,6 +57,18 @@ func TestAnswerSaysWhetherARequestMayBeRepeated(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a node says of a write whose term has ended over it goes on as it is.
+func TestDoubtOfANodeReachesTheClient(t *testing.T) {
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "node-1 may have done it", http.StatusBadGateway)
+	}))
+	t.Cleanup(node.Close)
+	status, again, body := ask(t, http.MethodPost, serve(t, node.Listener.Addr().String()))
+	require.Equal(t, http.StatusBadGateway, status)
+	require.Empty(t, again)
+	require.Equal(t, "node-1 may have done it\n", body)
 }
 
 func ask(t *testing.T, method, url string) (status int, retryAfter, body string) {

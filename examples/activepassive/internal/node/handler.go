@@ -52,7 +52,7 @@ func (n *Node) write(work func(*http.Request) string) http.HandlerFunc {
 		}
 		answer := work(r)
 		if err := term.Err(); err != nil {
-			n.refuse(w, "is not the leader any more: "+err.Error())
+			n.doubt(w, err)
 			return
 		}
 		w.Header().Set(TokenHeader, strconv.FormatInt(term.Token(), 10))
@@ -60,10 +60,17 @@ func (n *Node) write(work func(*http.Request) string) http.HandlerFunc {
 	}
 }
 
-// refuse says that another node, or the same one later, will do.
+// refuse says that nothing was done, and that another node, or the same one later, will do it.
 func (n *Node) refuse(w http.ResponseWriter, why string) {
 	w.Header().Set("Retry-After", "1")
 	http.Error(w, n.cfg.NodeID+" "+why, http.StatusServiceUnavailable)
+}
+
+// doubt answers a write whose term has ended over its work, as NGINX answers one whose node has died over it: to say
+// "try again" would invite to do twice what may have been done.
+func (n *Node) doubt(w http.ResponseWriter, why error) {
+	http.Error(w, n.cfg.NodeID+" is not the leader any more, and may have done it: look before you repeat this ("+why.Error()+")",
+		http.StatusBadGateway)
 }
 
 // healthz is for those who ask whether to send requests here. A node that does not lead is healthy, and so is one
