@@ -45,6 +45,7 @@ func TestOneCommandRunsItAllAndLeavesNothingBehind(t *testing.T) {
 	guide := readGuide(t, lines)
 	t.Logf("it stood after %v", time.Since(began).Round(time.Millisecond))
 	require.True(t, strings.HasPrefix(guide, demo.Notice+"\n"), "%s", guide)
+	require.Regexp(t, `agent +\| .* msg="following the registry" zookeeper=127\.0\.0\.1:\d+ keys=\[/service-discovery/bookService/\]\n`, guide)
 	pids := processes.FindAllStringSubmatch(guide, -1)
 	require.Len(t, pids, 5, "three nodes, NGINX and its agent: %s", guide)
 	at := balancer.FindStringSubmatch(guide)

@@ -42,6 +42,7 @@ func run(ctx context.Context, zookeeper, config string, timeout time.Duration, o
 		return err
 	}
 	defer conn.Close()
+	log.Info("following the registry", "zookeeper", zookeeper, "keys", template.Keys)
 	a := agent.Agent{Conn: conn, Template: template, Log: log}
 	return a.Run(ctx, once)
 }
