@@ -15,8 +15,9 @@ func runBoth(ctx context.Context) error {
 		return err
 	}
 	defer stop()
+	services := []string{"service1", "service2"}
 	var running []*demo.Process
-	for _, name := range []string{"service1", "service2"} {
+	for _, name := range services {
 		p, startErr := demo.StartSelf(connect, func(line string) { fmt.Println(line) }, "-service", name)
 		if startErr != nil {
 			err = errors.Join(err, startErr)
@@ -25,11 +26,17 @@ func runBoth(ctx context.Context) error {
 		running = append(running, p)
 		demo.Say(name, "is process %d: see who takes over after kill %[1]d", p.PID())
 	}
-	for _, p := range running {
-		if err == nil {
-			_ = p.Wait(ctx) // one that was stopped is what there is to see
+	var ended []error
+	for i, p := range running {
+		if err == nil { // one that was stopped is what there is to see; one that failed is told of when none is left
+			if waitErr := p.Wait(ctx); waitErr != nil {
+				ended = append(ended, fmt.Errorf("%s: %w", services[i], waitErr))
+			}
 		}
 		_ = p.Stop(ctx)
 	}
-	return err
+	if ctx.Err() != nil {
+		return err
+	}
+	return errors.Join(append(ended, err)...)
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -218,6 +219,19 @@ func TestServiceThatMayNotStandEndsWithTheReason(t *testing.T) {
 	case <-time.After(takeOver):
 		require.FailNow(t, "it hangs")
 	}
+}
+
+// Whoever started both, a supervisor say, must see that nothing works any more.
+func TestNoServiceLeftIsAFailureUnlessTheyWereStopped(t *testing.T) {
+	ctx, example := program(t)
+	cmd := exec.CommandContext(ctx, example)
+	cmd.Env = append(os.Environ(), demo.Env+"=:1") // no connect string
+	said, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit, "it printed:\n%s", said)
+	require.Equal(t, 1, exit.ExitCode())
+	require.Contains(t, string(said), "service1: exit status 1")
+	require.Contains(t, string(said), "service2: exit status 1")
 }
 
 // The README's command, on a machine where no ensemble is named.
