@@ -187,7 +187,13 @@ func TestZooKeeperOutlivesTheTerminalThatStartedItAndEndsWithTheLast(t *testing.
 	second.shows("I am the leader")
 	require.NoError(t, second.Terminate())
 	require.NoError(t, second.Wait(ctx))
-	require.Eventually(t, func() bool { // ZooKeeper is removed before the address is free again
+	requireFree(t, meet)
+}
+
+// requireFree waits for the end of ZooKeeper, which is removed before the address is free again.
+func requireFree(t *testing.T, meet string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
 		l, err := net.Listen("tcp", meet)
 		if err == nil {
 			l.Close()

@@ -108,12 +108,14 @@ func startHost() error {
 	}
 	cmd := exec.Command(program)
 	cmd.Env = append(os.Environ(), hostEnv+"=yes")
+	cmd.SysProcAttr = ownSession()
 	return cmd.Start() // not waited for: it outlives this process
 }
 
 // host runs the shared ZooKeeper. What goes wrong is told to whoever connects: nobody reads this process's output.
 func host(ctx context.Context) error {
-	signal.Ignore(os.Interrupt, syscall.SIGHUP) // meant for the terminal that happened to come first
+	// Meant for the terminal that happened to come first, where they reach this process: see ownSession.
+	signal.Ignore(os.Interrupt, syscall.SIGHUP)
 	listener, err := net.Listen("tcp", meetingPoint())
 	if err != nil {
 		return err // another was quicker
