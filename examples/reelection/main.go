@@ -60,12 +60,12 @@ type place struct {
 	term         *election.Term
 }
 
-// narrate tells where candidate stands, and again whenever that changes.
+// narrate tells where candidate stands and again whenever that changes.
 func narrate(ctx context.Context, client *election.Client, candidate *election.Candidate) {
 	every := time.NewTicker(glance)
 	defer every.Stop()
 	for told := (place{}); ; {
-		if now, settled := look(candidate); settled && now != told && tell(ctx, client, told, now) {
+		if now, settled := look(candidate); settled && now != told && tell(ctx, client, candidate, told, now) {
 			told = now
 		}
 		select {
@@ -88,21 +88,26 @@ func look(candidate *election.Candidate) (p place, settled bool) {
 	return place{}, false
 }
 
-// tell is the output of the post's electLeader. It is false when ZooKeeper could not say who leads.
-func tell(ctx context.Context, client *election.Client, before, now place) bool {
+// tell is the output of the post's electLeader. It is false, and nothing is told, when ZooKeeper could not say who
+// leads, or the place has changed by the time that it has.
+func tell(ctx context.Context, client *election.Client, candidate *election.Candidate, before, now place) bool {
+	var verdict string
+	if now.term != nil {
+		verdict = fmt.Sprintf("I am the leader 👑 (token %#x)", now.term.Token())
+	} else {
+		leader, err := client.Leader(ctx, electionNamespace)
+		if err != nil || leader.Path == now.znode { // it comes to lead, and does not know yet
+			return false
+		}
+		verdict = fmt.Sprintf("I am not the leader, %s is the leader\nWatching znode %s", path.Base(leader.Path), path.Base(now.ahead))
+	}
+	if again, settled := look(candidate); !settled || again != now {
+		return false
+	}
 	if before.znode != now.znode { // stood for the first time, or again after the session had expired
 		fmt.Println("Name:", now.znode)
 	}
-	if now.term != nil {
-		fmt.Printf("I am the leader 👑 (token %#x)\n", now.term.Token())
-		return true
-	}
-	leader, err := client.Leader(ctx, electionNamespace)
-	if err != nil {
-		return false
-	}
-	fmt.Printf("I am not the leader, %s is the leader\n", path.Base(leader.Path))
-	fmt.Println("Watching znode", path.Base(now.ahead))
+	fmt.Println(verdict)
 	return true
 }
 
