@@ -24,6 +24,8 @@ const (
 	znodePrefix       = election.Naming("candidate_") // candidate_0000000000, candidate_0000000001, …
 	// How often a candidate looks at its own place in line. That asks nobody: the library follows the line.
 	glance = 50 * time.Millisecond
+	// An ensemble that has not answered for so long is told of.
+	silence = 3 * time.Second
 )
 
 func main() {
@@ -34,7 +36,7 @@ func main() {
 
 // run stands until ctx ends, and then leaves the line, so that the next need not wait for the session to expire.
 func run(ctx context.Context, timeout time.Duration) error {
-	client, err := demo.Connect(ctx, timeout)
+	client, err := connect(ctx, timeout)
 	if err != nil {
 		return err
 	}
@@ -54,17 +56,38 @@ func run(ctx context.Context, timeout time.Duration) error {
 	return nil
 }
 
+// connect is demo.Connect, which waits for ever, and without a word, for an ensemble that does not answer.
+func connect(ctx context.Context, timeout time.Duration) (*election.Client, error) {
+	if os.Getenv(demo.Env) != "" {
+		moment, cancel := context.WithTimeout(ctx, silence)
+		defer cancel()
+		client, err := demo.Connect(moment, timeout)
+		if !errors.Is(err, context.DeadlineExceeded) {
+			return client, err
+		}
+		fmt.Println("ZooKeeper does not answer yet:", err) // which names the address, and the last trouble
+	}
+	return demo.Connect(ctx, timeout)
+}
+
 // place is what a candidate tells of: its znode, and the one that it waits for, or the term in which it leads.
 type place struct {
 	znode, ahead string
 	term         *election.Term
 }
 
-// narrate tells where candidate stands and again whenever that changes.
+// contact is what is told when the connection is lost (false) or is back.
+var contact = map[bool]string{false: "Disconnected from ZooKeeper", true: "Connected to ZooKeeper again"}
+
+// narrate tells where candidate stands and whether ZooKeeper is in reach, and again whenever that changes.
 func narrate(ctx context.Context, client *election.Client, candidate *election.Candidate) {
 	every := time.NewTicker(glance)
 	defer every.Stop()
-	for told := (place{}); ; {
+	for told, connected := (place{}), true; ; {
+		if up := candidate.Status().Connected; up != connected {
+			connected = up
+			fmt.Println(contact[up])
+		}
 		if now, settled := look(candidate); settled && now != told && tell(ctx, client, candidate, told, now) {
 			told = now
 		}
@@ -82,7 +105,7 @@ func look(candidate *election.Candidate) (p place, settled bool) {
 	switch {
 	case term != nil && term.Token() == status.Token: // begun before the status or after, but with the znode that it shows
 		return place{znode: status.Znode, term: term}, true
-	case status.Ahead != nil:
+	case status.Ahead != nil && status.Connected:
 		return place{znode: status.Znode, ahead: status.Ahead.Path}, true
 	}
 	return place{}, false

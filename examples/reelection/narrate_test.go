@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"os"
+	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -78,6 +81,46 @@ func TestPlaceThatHasChangedIsNotTold(t *testing.T) {
 				})
 				require.Equal(t, test.want, said)
 			})
+		})
+	}
+}
+
+// It cannot know who leads, and asks when it is back.
+func TestCandidateThatIsCutOffSaysSo(t *testing.T) {
+	const (
+		stands = "Name: /election/candidate_0000000001\nI am not the leader, candidate_0000000000 is the leader\n" +
+			"Watching znode candidate_0000000000\n"
+		lost = "Disconnected from ZooKeeper\n"
+		back = "Connected to ZooKeeper again\n"
+	)
+	for want, late := range map[string]bool{ // late: it has been cut off when it begins to tell
+		stands + lost + back: false,
+		lost + back + stands: true,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			zk := electiontest.New(t)
+			stand(t, zk, "a")
+			client, b := stand(t, zk, "b")
+			require.Equal(t, want, output(t, func() {
+				ctx, cancel := context.WithCancel(t.Context())
+				var telling sync.WaitGroup
+				begin := func() {
+					telling.Go(func() { narrate(ctx, client, b) })
+					time.Sleep(2 * glance)
+				}
+				if !late {
+					begin()
+				}
+				zk.Cut("b")
+				time.Sleep(election.DefaultSessionTimeout * 3 / 4) // the connection is given up, and the session lives
+				if late {
+					begin()
+				}
+				zk.Heal("b")
+				time.Sleep(election.DefaultSessionTimeout)
+				cancel()
+				telling.Wait()
+			}))
 		})
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/zkelection/election/examples/internal/demo"
+	"github.com/zkelection/election/internal/zksim"
 	"github.com/zkelection/election/internal/zktest"
 )
 
@@ -200,6 +201,26 @@ func requireFree(t *testing.T, meet string) {
 		}
 		return err == nil
 	}, limit, 100*time.Millisecond)
+}
+
+func TestEnsembleThatDoesNotAnswerIsToldOf(t *testing.T) {
+	ctx, example := program(t)
+	addr := freeAddress(t)
+	zoo := zksim.New(zksim.Config{})
+	t.Cleanup(zoo.Close)
+	p, err := demo.Start(addr, nil, example, patience...)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = p.Stop(context.Background()) })
+	_, err = p.Expect(ctx, 0, "ZooKeeper does not answer yet: ")
+	require.NoError(t, err)
+	require.Len(t, p.Lines(), 1)
+	require.Contains(t, p.Lines()[0], addr)
+	require.Contains(t, p.Lines()[0], "connection refused", "the last trouble")
+
+	_, err = zoo.ListenTCP(addr)
+	require.NoError(t, err)
+	_, err = p.Expect(ctx, 1, "I am the leader")
+	require.NoError(t, err)
 }
 
 func freeAddress(t *testing.T) string {
