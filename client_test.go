@@ -389,6 +389,14 @@ func TestArguments_WrongOnesAreNamedWithTheirValuesAllAtOnce(t *testing.T) {
 		election.WithNaming("a/b"), election.WithHealthCheck(0, nil), election.WithOverrun(-1, nil))
 	names(t, err, "client is nil", `"a//b/"`, "1048577", "WithACL", "WithListener", "WithLogger", "WithMetrics", "WithMaxTerm",
 		"option 6", `"a/b"`, "WithHealthCheck: interval 0s", "WithHealthCheck: check", "WithOverrun: grace -1ns", "WithOverrun: function")
+	for _, bad := range []election.Naming{"", "job--", "{uuid}_-", "-", "."} {
+		_, err := election.NewCandidate(c, "/a", election.WithNaming(bad))
+		if bad == "." { // the number makes it a name like others
+			require.NoError(t, err)
+			continue
+		}
+		names(t, err, fmt.Sprintf("WithNaming: %q", bad))
+	}
 	for _, bad := range []string{"", "a", "/a/", "/a//b", "/a/./b", "/a\x00b"} {
 		_, err := election.NewCandidate(c, bad)
 		names(t, err, fmt.Sprintf("%q", bad))

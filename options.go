@@ -423,5 +423,9 @@ func (n Naming) check() error {
 	if strings.Contains(string(n), "/") {
 		return errors.New("has a /")
 	}
-	return znode.CheckName(znode.Prefix(string(n), [16]byte{}) + "0000000000")
+	prefix := znode.Prefix(string(n), [16]byte{})
+	if !znode.Plain(prefix) {
+		return errors.New("ends in a - that reads as the sign of the number behind it")
+	}
+	return znode.CheckName(prefix + "0000000000")
 }

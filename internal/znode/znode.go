@@ -32,7 +32,7 @@ func Sequence(name string) (seq uint32, ok bool) {
 	negative := false
 	if tail[0] == '-' && startsNumber(head) { // a small negative one: "-000000001" is ten wide with its sign
 		negative, tail = true, tail[1:]
-	} else if strings.HasSuffix(head, "-") && startsNumber(head[:len(head)-1]) {
+	} else if tail[0] > '0' && strings.HasSuffix(head, "-") && startsNumber(head[:len(head)-1]) { // one of ten digits and a sign
 		negative = true
 	}
 	var n uint64
@@ -112,6 +112,13 @@ func Prefix(template string, uuid [16]byte) string {
 	h := hex.EncodeToString(uuid[:])
 	dashed := h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 	return strings.NewReplacer(UUIDMark, dashed, HexMark, h).Replace(template)
+}
+
+// Plain reports whether a counter behind prefix is read for what it is. Where prefix itself ends in what may be a sign
+// ("job--"), large ones are not.
+func Plain(prefix string) bool {
+	seq, ok := Sequence(prefix + "1000000000")
+	return ok && seq == 1e9
 }
 
 // Unique reports whether names made from template tell one attempt from another.

@@ -28,10 +28,20 @@ func TestSequenceReadsTheTenDigitsAtTheEndWhateverTheNameIs(t *testing.T) {
 		"-000000012":               -12,
 		"x-latch-1000000000":       1000000000,
 		"prefix9-latch-0000000001": 1,
+		"job--0000000001":          1, // a number with a sign has ten digits behind it only where none of them leads with 0
+		"job_-0999999999":          999999999,
+		"-0000000001":              1,
 	} {
 		seq, ok := Sequence(name)
 		assert.True(t, ok, name)
 		assert.Equal(t, want, int32(seq), name)
+	}
+}
+
+func TestAPrefixIsPlainUnlessItEndsInWhatMayBeASign(t *testing.T) {
+	for prefix, want := range map[string]bool{"_c_x-latch-": true, "n_": true, "x__lock__": true, "candidate": true, "": true, "2024-": true,
+		"job--": false, "job_-": false, "-": false} {
+		assert.Equal(t, want, Plain(prefix), prefix)
 	}
 }
 
