@@ -161,8 +161,8 @@ func (c *Candidate) Term() *Term {
 }
 
 // AddListener has l told of every term that begins and ends from now on, and at once of one that lasts. remove
-// takes it out again: no callback begins after it has returned, though one that runs is not waited for. A nil l
-// is ignored.
+// takes it out again: what it has not been told by then it never is, though a callback that runs, or is just about
+// to, is not waited for. A nil l is ignored.
 func (c *Candidate) AddListener(l Listener) (remove func()) {
 	if l == nil {
 		return func() {}
@@ -760,7 +760,7 @@ func (s Status) String() string {
 	if s.LastError != "" {
 		fmt.Fprintf(&b, "; last error: %s", s.LastError)
 	}
-	return b.String()
+	return oneLine(b.String())
 }
 
 func (s Status) why() string {

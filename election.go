@@ -118,6 +118,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/go-zookeeper/zk"
 
@@ -193,7 +194,17 @@ type Participant struct {
 }
 
 func (p Participant) String() string {
-	return fmt.Sprintf("%s (%s, token %#x, session %#x)", p.ID, p.Path, p.Token, p.SessionID)
+	return oneLine(fmt.Sprintf("%s (%s, token %#x, session %#x)", p.ID, p.Path, p.Token, p.SessionID))
+}
+
+// oneLine takes out what would begin a new line, or do more to a terminal: other participants name themselves.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 // Client is one ZooKeeper session, shared by any number of candidates and observers. It is safe for concurrent use.
@@ -203,6 +214,8 @@ type Client struct {
 	log    *slog.Logger
 	acl    []zk.ACL // of znodes whose candidate names none
 	states sequence // of the session, on their way to the log
+
+	pending *authentication // nil if there is none to wait for
 
 	mu         sync.Mutex // guards the following
 	candidates map[*Candidate]struct{}
@@ -263,19 +276,6 @@ func dial(ctx context.Context, cfg session.Config) (*session.Session, error) {
 // nilContext is the error for a context that is missing.
 func nilContext(method string) error { return fmt.Errorf("election: %s: ctx is nil", method) }
 
-// authenticate waits for the session and presents the credentials.
-func authenticate(ctx context.Context, sess *session.Session, creds []credential) error {
-	if err := sess.Wait(ctx); err != nil {
-		return err
-	}
-	for _, c := range creds {
-		if err := sess.AddAuth(ctx, c.scheme, c.secret); err != nil {
-			return fmt.Errorf("authenticate with scheme %q: %w", c.scheme, err)
-		}
-	}
-	return nil
-}
-
 // NewClient uses a connection that the caller dialled and goes on owning: it must stay open as long as the client
 // is used, and Close does not close it. Its event channel is left alone. Paths are taken as they are, so a chroot
 // does not apply.
@@ -289,7 +289,7 @@ func authenticate(ctx context.Context, sess *session.Session, creds []credential
 // tenth of a second, not at once; and calls that the driver has not answered when the client is closed end only
 // when it does. Nor can it be guarded against what the driver does with a failed write or a server that accepts and
 // never answers, which can hold it up for minutes: prefer Connect. WithSessionTimeout, WithTLS, WithDialer and WithHostProvider do not apply and are refused.
-// WithAuth authenticates in the background; use the connection's AddAuth to wait for it.
+// WithAuth authenticates in the background; Start, Await and Run wait for that, and return the error if ZooKeeper refuses.
 func NewClient(conn *zk.Conn, sessionTimeout time.Duration, opts ...ClientOption) (*Client, error) {
 	cfg := newClientConfig(opts)
 	if conn == nil {
@@ -307,14 +307,11 @@ func NewClient(conn *zk.Conn, sessionTimeout time.Duration, opts ...ClientOption
 		return nil, fmt.Errorf("election: NewClient: %w", err)
 	}
 	sess := session.Adopt(conn, sessionTimeout, cfg.log)
-	for _, c := range cfg.auth {
-		sess.Go(func() {
-			if err := conn.AddAuth(c.scheme, c.secret); err != nil {
-				cfg.log.Warn("cannot authenticate", "scheme", c.scheme, "error", err)
-			}
-		})
+	c := newClient(sess, "", cfg)
+	if len(cfg.auth) > 0 {
+		c.pending = authenticateLater(sess, cfg.auth)
 	}
-	return newClient(sess, "", cfg), nil
+	return c, nil
 }
 
 func newClient(sess *session.Session, chroot string, cfg *clientConfig) *Client {
@@ -412,7 +409,7 @@ func (c *Client) dismiss(all []*Candidate) (left int) {
 // Leader returns who is first in line at path. ErrNoLeader means that nobody stands there. The answer is that of the
 // server connected to, which may lag behind the ensemble; use a token to act on it. It returns ctx's error within
 // 100 ms of ctx's end, ErrClosed when the client is closed, and ErrDisconnected, with the driver's error, when the
-// connection is lost under it; without one it waits for the next.
+// connection is lost under it; without one it waits a second or so for the next.
 func (c *Client) Leader(ctx context.Context, path string) (Participant, error) {
 	all, err := c.members(ctx, "Leader", path, 1)
 	if err == nil && len(all) == 0 {
@@ -738,7 +735,7 @@ func (t *Term) leave() {
 // Errors: ErrTermOver when the term is over, or ZooKeeper found its znode gone: nothing was applied. An error that
 // names one of ops and wraps the driver's (zk.ErrBadVersion, say): nothing was applied, and the term lasts.
 // ErrDisconnected, ErrClosed (the client was closed meanwhile), or ctx's error: no answer came, all of ops were applied
-// or none, and only reading tells. Guard returns within 100 ms of ctx's end.
+// or none, and only reading tells; a ctx that had ended before sends nothing, and the error says so. Guard returns within 100 ms of ctx's end.
 //
 // With a naming that has no UUID the proof goes by a name that can come again: after the whole path was deleted by
 // hand and made anew, it may find another's znode until this candidate has noticed.
@@ -752,6 +749,9 @@ func (t *Term) Guard(ctx context.Context, ops ...any) ([]zk.MultiResponse, error
 	}
 	if err := t.Err(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTermOver, err)
+	}
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("election: Guard: nothing was sent: %w", session.CtxError(ctx))
 	}
 	sess := t.cand.sess
 	responses, err := session.Call(ctx, sess, func() (res []zk.MultiResponse, err error) {

@@ -17,7 +17,12 @@ import (
 // until ctx ends: then Start returns ctx's error together with the last trouble, and the candidate does not stand.
 // It returns ErrClosed when the candidate or its client is closed.
 func (c *Candidate) Start(ctx context.Context) error {
-	return c.stand(ctx, "Start", func(v snapshot) bool { return v.Stood && v.State != machine.Joining })
+	return c.stand(ctx, "Start", snapshot.stands)
+}
+
+// stands reports whether there is a znode, and its place in line is known.
+func (v snapshot) stands() bool {
+	return v.Stood && v.Node != "" && v.State != machine.Joining && v.State != machine.Leaving
 }
 
 // stand makes the candidate stand and waits for reached.
@@ -36,6 +41,9 @@ func (c *Candidate) stand(ctx context.Context, method string, reached func(snaps
 	refused := c.view.refusals
 	c.mu.Unlock()
 	defer c.unstart()
+	if err := c.client.pending.wait(ctx, c.exited); err != nil {
+		return c.waitError(method, ctx, public(err))
+	}
 	if err := c.send(ctx, machine.Start{}); err != nil {
 		return c.waitError(method, ctx, err)
 	}
@@ -86,7 +94,7 @@ func (c *Candidate) Resign(ctx context.Context) error {
 	case !c.begun.Load():
 		return nil
 	}
-	if ctx.Value(workKey{}) == c { // what it asks for is what ends ctx; the owner takes the message without delay
+	if ctx.Value(workKey{c}) != nil { // what it asks for is what ends ctx; the owner takes the message without delay
 		ctx = context.WithoutCancel(ctx)
 		return c.waitError("Resign", ctx, c.send(ctx, machine.Resign{}))
 	}
@@ -185,6 +193,9 @@ func (c *Candidate) ctxError(method string, ctx context.Context) error {
 	up := c.view.connected
 	c.mu.Unlock()
 	last := c.trouble(up)
+	if last == nil && !c.sess.State().Connected {
+		last = ErrDisconnected
+	}
 	if last == nil {
 		return fmt.Errorf("election: %s %s: %w", method, c.path, err)
 	}
@@ -317,12 +328,12 @@ func (w workContext) Err() error {
 
 func (w workContext) Deadline() (time.Time, bool) { return w.outer.Deadline() }
 
-// workKey finds the candidate whose work a context belongs to.
-type workKey struct{}
+// workKey finds the term under which a candidate's work runs, in the context of that work.
+type workKey struct{ of *Candidate }
 
 func (w workContext) Value(key any) any {
-	if key == (workKey{}) {
-		return w.term.cand
+	if key == (workKey{w.term.cand}) {
+		return w.term
 	}
 	if v := w.Context.Value(key); v != nil {
 		return v
@@ -391,11 +402,14 @@ func (c *Candidate) checkHealth() error {
 	overstays := fmt.Errorf("the check took longer than %v", c.cfg.interval)
 	late := time.AfterFunc(c.cfg.interval, func() { c.healthIs(overstays) })
 	defer late.Stop()
-	err := errors.New("the check panicked")
-	func() {
+	err := errors.New("the check panicked, or ended its goroutine")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
 		defer logPanic(c.log, "the health check panicked")
 		err = c.cfg.check(ctx)
 	}()
+	<-done
 	if err == nil && ctx.Err() != nil {
 		err = overstays
 	}

@@ -172,10 +172,16 @@ func (h *hub) put(m *mailbox, n notice) {
 }
 
 func (h *hub) deliver(m *mailbox) {
+	done := false
+	defer func() {
+		if !done { // a callback ended its goroutine, as a test's FailNow does
+			go h.deliver(m)
+		}
+	}()
 	for {
 		h.mu.Lock()
 		if len(m.queue) == 0 {
-			m.busy, m.late = false, false
+			m.busy, m.late, done = false, false, true
 			h.mu.Unlock()
 			return
 		}
@@ -220,10 +226,16 @@ func (s *sequence) run(f func()) {
 }
 
 func (s *sequence) drain() {
+	done := false
+	defer func() {
+		if !done { // the user's code ended its goroutine
+			go s.drain()
+		}
+	}()
 	for {
 		s.mu.Lock()
 		if len(s.queue) == 0 {
-			s.busy = false
+			s.busy, done = false, true
 			s.mu.Unlock()
 			return
 		}

@@ -46,6 +46,49 @@ func (cfg *clientConfig) wrong(format string, args ...any) {
 	cfg.errs = append(cfg.errs, fmt.Errorf(format, args...))
 }
 
+// authenticate waits for the session and presents the credentials.
+func authenticate(ctx context.Context, sess *session.Session, creds []credential) error {
+	if err := sess.Wait(ctx); err != nil {
+		return err
+	}
+	for _, c := range creds {
+		if err := sess.AddAuth(ctx, c.scheme, c.secret); err != nil {
+			return fmt.Errorf("authenticate with scheme %q: %w", c.scheme, err)
+		}
+	}
+	return nil
+}
+
+// authentication goes on until it has succeeded, been refused, or the session is closed.
+type authentication struct {
+	done chan struct{}
+	err  error // to be read when done is closed
+}
+
+func authenticateLater(sess *session.Session, creds []credential) *authentication {
+	a := &authentication{done: make(chan struct{})}
+	sess.Go(func() {
+		defer close(a.done)
+		a.err = authenticate(context.Background(), sess, creds)
+	})
+	return a
+}
+
+// wait returns what has come of it, or ErrClosed or ctx's error when that comes first.
+func (a *authentication) wait(ctx context.Context, closed <-chan struct{}) error {
+	if a == nil {
+		return nil
+	}
+	select {
+	case <-a.done:
+		return a.err
+	case <-closed:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // WithAuth authenticates the session with ZooKeeper, for instance by the scheme "digest" and the credential
 // "user:password"; given several times, all of them. It also changes the default ACL of the candidates' znodes:
 // everything for the creator, read for the world. The credential is sent as it is: use TLS with it. It is never

@@ -257,6 +257,13 @@ func (w *wire) note(err error, t *tap) {
 	}
 }
 
+// greeted forgets why servers were given up before: one has answered.
+func (w *wire) greeted() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lastErr = nil
+}
+
 const pingXid = -2 // ClientCnxn.PING_XID
 
 // follow keeps track of the frames that go by: length word, then the connect response first of all, and
@@ -298,6 +305,9 @@ func (t *tap) frame(head []byte) {
 		sent, t.pings = t.pings[0], t.pings[1:]
 	}
 	t.mu.Unlock()
+	if first {
+		t.wire.greeted()
+	}
 	switch {
 	case first && len(head) >= 16: // protocol version, timeout in ms, session
 		timeout := time.Duration(int32(binary.BigEndian.Uint32(head[4:]))) * time.Millisecond

@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"os"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -62,6 +63,7 @@ func TestAHealthCheckThatPanicsOrOverstaysHasFailed(t *testing.T) {
 	for name, fail := range map[string]func(){
 		"took longer than 1s": func() { time.Sleep(time.Minute) },
 		"panicked":            func() { panic("disk on fire") },
+		"ended its goroutine": runtime.Goexit,
 	} {
 		t.Run(name, func(t *testing.T) {
 			tell(t, func(s story) {

@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -63,12 +65,12 @@ func (s story) start(c *election.Client, opts ...election.Option) *election.Cand
 }
 
 // adopt returns a client on a connection of the caller's own.
-func (s story) adopt(dial zk.Dialer) *election.Client {
+func (s story) adopt(dial zk.Dialer, opts ...election.ClientOption) *election.Client {
 	conn, _, err := zk.Connect(strings.Split(s.e.ConnectString(), ","), 10*time.Second,
 		zk.WithDialer(dial), zk.WithLogInfo(false), zk.WithLogger(mute{}), zk.WithHostProvider(new(asGiven)))
 	require.NoError(s, err)
 	s.Cleanup(conn.Close)
-	c, err := election.NewClient(conn, 10*time.Second, election.WithClientLogger(quiet))
+	c, err := election.NewClient(conn, 10*time.Second, append(opts, election.WithClientLogger(quiet))...)
 	require.NoError(s, err)
 	s.closeLater(c)
 	return c
@@ -463,5 +465,173 @@ func TestAMissingContextIsAnErrorThatNamesIt(t *testing.T) {
 		assert.True(s, cand.HasLeadership())
 		_, err = election.NewCandidate(new(election.Client), job)
 		assert.ErrorContains(s, err, "client")
+	})
+}
+
+// A candidate that has stood before and has no znode now is one that Start waits for, like any other.
+func TestStartWaitsForAZnodeThatIsThereNow(t *testing.T) {
+	for name, lose := range map[string]func(s story, x *election.Candidate, sick *atomic.Bool){
+		"its health check fails": func(s story, x *election.Candidate, sick *atomic.Bool) {
+			sick.Store(true)
+			time.AfterFunc(time.Minute, func() { sick.Store(false) })
+		},
+		"its work still runs": func(s story, x *election.Candidate, _ *atomic.Bool) {
+			go x.Run(s.Context(), func(ctx context.Context, _ *election.Term) error {
+				<-ctx.Done()
+				time.Sleep(time.Minute)
+				return nil
+			})
+			synctest.Wait()
+			require.NoError(s, s.e.Delete(x.Status().Znode))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tell(t, func(s story) {
+				var sick atomic.Bool
+				x := s.start(s.client("a"), election.WithHealthCheck(time.Second, func(context.Context) error {
+					if sick.Load() {
+						return errors.New("sick")
+					}
+					return nil
+				}))
+				lose(s, x, &sick)
+				time.Sleep(5 * time.Second)
+				require.Empty(s, s.e.Children(job))
+				ctx, cancel := timeoutContext(10 * time.Second)
+				defer cancel()
+				require.ErrorIs(s, x.Start(ctx), context.DeadlineExceeded)
+				require.NoError(s, x.Start(s.Context()))
+				require.Len(s, s.e.Children(job), 1)
+			})
+		})
+	}
+}
+
+// The driver forgets a credential that it could not present at once, and what a candidate makes before is refused.
+func TestStartWaitsForTheCredentialsOfACallersConnection(t *testing.T) {
+	credential := election.WithAuth("digest", []byte("user:word"))
+	for range 20 {
+		tell(t, func(s story) {
+			line := &plug{dial: s.e.Dialer(), out: true}
+			late := s.adopt(line.Dial, credential)
+			time.AfterFunc(5*time.Second, line.putBack)
+			require.NoError(s, s.candidate(late).Start(s.Context()))
+			require.NoError(s, s.candidate(s.adopt(s.e.Dialer(), credential)).Start(s.Context()))
+
+			line.pull()
+			stuck := s.adopt(line.Dial, credential)
+			x := s.candidate(stuck)
+			time.AfterFunc(time.Second, func() { _ = x.Close() })
+			require.ErrorIs(s, x.Start(s.Context()), election.ErrClosed)
+			y := s.candidate(stuck)
+			ctx, cancel := timeoutContext(time.Second)
+			defer cancel()
+			require.ErrorIs(s, y.Start(ctx), context.DeadlineExceeded)
+			time.AfterFunc(time.Second, func() { _ = stuck.Close() })
+			require.ErrorIs(s, y.Start(s.Context()), election.ErrClosed)
+		})
+	}
+}
+
+func TestWhatIsWrongNowIsSaidInOneLine(t *testing.T) {
+	tell(t, func(s story) {
+		refused := &plug{dial: s.e.Dialer(), out: true}
+		time.AfterFunc(time.Second, refused.putBack)
+		a := s.client("a", election.WithDialer(refused.Dial))
+		sick := errors.Join(errors.New("no disk"), errors.New("no memory"))
+		x := s.candidate(a, election.WithID("x\n\x1b[2J"), election.WithHealthCheck(time.Minute, func(context.Context) error { return sick }))
+		ctx, cancel := timeoutContext(time.Second)
+		defer cancel()
+		err := x.Start(ctx)
+		require.ErrorIs(s, err, context.DeadlineExceeded)
+		require.ErrorIs(s, err, election.ErrUnhealthy)
+		require.Equal(s, "x  [2J at /job: does not lead: its health check fails; last error: election: unhealthy: no disk no memory",
+			x.Status().String())
+
+		y := s.start(s.client("b"), election.WithID("y\ny"))
+		z := s.start(a)
+		synctest.Wait()
+		require.Contains(s, z.Status().String(), "behind y y (/job/")
+		require.Contains(s, z.Status().Ahead.String(), "y y (/job/")
+		require.NoError(s, y.Close())
+
+		time.Sleep(time.Hour)
+		s.e.Cut(zksim.ServerName(1), "")
+		for _, conn := range refused.conns {
+			conn.Close()
+		}
+		synctest.Wait()
+		require.NotContains(s, z.Status().LastError, "unplugged", "an hour ago")
+	})
+}
+
+func TestStartWithoutAServerSaysSo(t *testing.T) {
+	tell(t, func(s story) {
+		x := s.candidate(s.adopt((&plug{out: true}).Dial))
+		ctx, cancel := timeoutContext(5 * time.Second)
+		defer cancel()
+		err := x.Start(ctx)
+		require.ErrorIs(s, err, context.DeadlineExceeded)
+		require.ErrorIs(s, err, election.ErrDisconnected)
+	})
+}
+
+func TestGuardWithAContextThatHasEndedSendsNothing(t *testing.T) {
+	tell(t, func(s story) {
+		term, err := s.candidate(s.client("a")).Await(s.Context())
+		require.NoError(s, err)
+		ctx, cancel := context.WithCancel(s.Context())
+		cancel()
+		_, err = term.Guard(ctx, &zk.CreateRequest{Path: "/made", Acl: zk.WorldACL(zk.PermAll)})
+		require.ErrorIs(s, err, context.Canceled)
+		require.ErrorContains(s, err, "nothing was sent")
+		time.Sleep(time.Second)
+		_, made := s.e.Get("/made")
+		require.False(s, made)
+	})
+}
+
+// A test's FailNow ends the goroutine that it is called on; so may anybody's callback.
+func TestACallbackThatEndsItsGoroutineIsCalledAgain(t *testing.T) {
+	tell(t, func(s story) {
+		var told []string
+		leave := func(what string) func(*election.Term) {
+			return func(*election.Term) { told = append(told, what); runtime.Goexit() }
+		}
+		m := &leaving{}
+		x := s.start(s.client("a"), election.WithMetrics(m),
+			election.WithListener(election.ListenerFuncs{OnIsLeader: leave("leads"), OnNotLeader: leave("leads no more")}))
+		for range 2 {
+			synctest.Wait()
+			require.NoError(s, x.Resign(s.Context()))
+		}
+		synctest.Wait()
+		assert.Equal(s, []string{"leads", "leads no more", "leads", "leads no more", "leads"}, told)
+		assert.Equal(s, 3, m.terms)
+	})
+}
+
+type leaving struct {
+	closing
+	terms int
+}
+
+func (m *leaving) TermBegan(*election.Term) { m.terms++; runtime.Goexit() }
+
+func TestResignOutOfWorkWithinOtherWork(t *testing.T) {
+	tell(t, func(s story) {
+		c := s.client("a")
+		outer := s.candidate(c)
+		inner, err := election.NewCandidate(c, "/another")
+		require.NoError(s, err)
+		ctx, cancel := context.WithCancel(s.Context())
+		require.ErrorIs(s, outer.Run(ctx, func(ctx context.Context, _ *election.Term) error {
+			return inner.Run(ctx, func(ctx context.Context, t *election.Term) error {
+				defer cancel()
+				assert.NoError(s, outer.Resign(ctx))
+				assert.ErrorIs(s, ctx.Err(), context.Canceled)
+				return nil
+			})
+		}), context.Canceled)
 	})
 }
