@@ -395,7 +395,7 @@ func TestArguments_WrongOnesAreNamedWithTheirValuesAllAtOnce(t *testing.T) {
 			require.NoError(t, err)
 			continue
 		}
-		names(t, err, fmt.Sprintf("WithNaming: %q", bad))
+		names(t, err, fmt.Sprintf("WithNaming: naming %q", bad))
 	}
 	for _, bad := range []string{"", "a", "/a/", "/a//b", "/a/./b", "/a\x00b"} {
 		_, err := election.NewCandidate(c, bad)
