@@ -10,7 +10,7 @@ import (
 const (
 	leaseShare  = 3  // a proof is good for T/3 from the moment it was sent
 	renewShare  = 9  // it is renewed every T/9
-	relayShare  = 4  // a server passes a session's touch on to the ensemble's leader within tickTime/2, at most T/4
+	relay80th   = 21 // a server passes a session's touch on within tickTime/2, at most T/4, of a leader's clock that may be 5 % slow
 	marginTwelf = 11 // and the lease ends T/12 before the session can, counted from the newest touch known
 )
 
@@ -123,7 +123,7 @@ func (l *Lease) proved(sent, answered time.Time, timeout time.Duration) bool {
 // now on reach the leader behind them.
 func (l *Lease) passOn(sent, answered time.Time, timeout time.Duration) {
 	for i := len(l.touches) - 1; i >= 0; i-- {
-		if t := l.touches[i]; elapsed(t.answered, sent) >= timeout/relayShare {
+		if t := l.touches[i]; elapsed(t.answered, sent) >= timeout*relay80th/80 {
 			l.relays = append(l.relays, relay{answered, t.sent})
 			return
 		}

@@ -20,9 +20,9 @@
 // heard of, and a touch counts as heard of when
 //
 //   - it is the handshake that made or resumed the session, or
-//   - our server saw it (any answered request, or ping), then at least T/4 later a write of ours was sent and
+//   - our server saw it (any answered request, or ping), then at least 21T/80 later a write of ours was sent and
 //     answered, and then the proof was sent. T/4 is half a tick or more, as long as T is at least two ticks, the
-//     server's own minimum. The leader's pings and its commits reach our server in one stream, and so do the
+//     server's own minimum, and a leader whose clock is 5 % slow takes T/80 longer. The leader's pings and its commits reach our server in one stream, and so do the
 //     server's touches and our requests the leader.
 //
 // What is left, T/12, is for clocks that run apart: if ours is slower by 5 %, the lease's 11T/12 take 0.965 T of the
