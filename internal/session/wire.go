@@ -31,6 +31,18 @@ type wireEvents interface {
 	pong(sent, answered time.Time)
 }
 
+// Guarded makes dial safe for a connection that is no Session's: from what the driver does when watches are set again, when
+// a write fails, and when a server never greets it.
+func Guarded(dial zk.Dialer) zk.Dialer {
+	w := &wire{dial: dial, on: unheard{}, conns: map[*tap]struct{}{}}
+	return w.connect
+}
+
+type unheard struct{}
+
+func (unheard) handshake(time.Time, time.Duration, int64) {}
+func (unheard) pong(time.Time, time.Time)                 {}
+
 // connect is the zk.Dialer given to the driver.
 func (w *wire) connect(network, address string, timeout time.Duration) (net.Conn, error) {
 	conn, err := w.dial(network, address, timeout)

@@ -7,10 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"time"
 
 	"github.com/go-zookeeper/zk"
+
+	"github.com/zkelection/election/internal/session"
 )
 
 // Conn is a ZooKeeper session for registrations and watches. It is not the session of the election: that one is the
@@ -30,6 +33,7 @@ func Dial(connect string, sessionTimeout time.Duration, log *slog.Logger) (*Conn
 	}
 	c := &Conn{root: root, sessions: make(chan struct{}, 1)}
 	conn, _, err := zk.Connect(strings.Split(hosts, ","), sessionTimeout,
+		zk.WithDialer(session.Guarded(net.DialTimeout)), // works without, but for a data race of the driver's
 		zk.WithLogger(driverLog{log}), zk.WithEventCallback(c.onEvent))
 	if err != nil {
 		return nil, fmt.Errorf("connect to %q: %w", connect, err)
