@@ -4,16 +4,18 @@
 //
 // What is watched:
 //
-//   - G1: at every answer that a server gives, and whenever a term begins, at most one candidate believes.
-//   - G3: no candidate deletes its znode while work under Run still runs.
+//   - G1: at every answer that a server gives, and whenever a term begins, at most one candidate believes: has a term, or
+//     has given out a context that lasts.
+//   - G2: at the same moments, no term outlasts its lease, though nobody asked for it.
+//   - G3: no candidate deletes its znode, or makes another, while work under Run still runs.
 //   - G4: tokens never go down, and are the same only for one candidate's one znode.
 //   - G7: each listener, the slow ones too, hears IsLeader and NotLeader by turns, with the same term.
 //   - G6: once a round's faults have ended, somebody leads within one session timeout + 2 s, and still does later.
 //   - G5: by then no znode stands that nobody owns; and when work has had the time to stop, there are as many znodes as
 //     candidates, each known to the one whose it is.
 //
-// A schedule that fails prints its seed and what was done. "go test ./internal/sim -run Schedules -sim.seed N" plays
-// one again; the order in which goroutines run within one virtual instant is not part of the seed, so a failure
+// A schedule that fails prints its flags and what was done. "go test ./internal/sim -run Schedules -sim.seed=N" plays
+// one again, with -sim.focus where that was given; the order in which goroutines run within one virtual instant is not part of the seed, so a failure
 // that needs a certain order may take a few plays. "SIM_SOAK=1h go test ./internal/sim -run Soak -v -timeout 2h" plays
 // new seeds for as long as it is told.
 //

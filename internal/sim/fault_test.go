@@ -102,7 +102,7 @@ func (w *world) wakeCutOff() {
 	if p == nil {
 		return
 	}
-	pause := w.timeout * time.Duration(500+w.r.IntN(160)) / 1000
+	pause := w.timeout * time.Duration(600+w.r.IntN(66)) / 1000
 	w.freeze(p, pause)
 	time.Sleep(pause + w.ms(int(w.tick/time.Millisecond/2)))
 	w.isolateLeaders()

@@ -25,6 +25,9 @@ const path = "/sim/job"
 // syncLimit is that of ZooKeeper's zoo_sample.cfg, in ticks.
 const syncLimit = 5
 
+// drift is how far the README lets clocks run apart.
+const drift = 0.05
+
 // world is one schedule: an ensemble, players, and the observer that watches them.
 type world struct {
 	t          *testing.T
@@ -83,12 +86,11 @@ func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{t: t, seed: seed, r: r, servers: pick(r, 1, 3, 3, 3, 5), began: time.Now(),
 		timeout: pick[time.Duration](r, 2, 4, 4, 6) * time.Second, tick: pick[time.Duration](r, 250, 500, 1000) * time.Millisecond,
 		byHand: map[int64]int{}, ended: map[int64]bool{}, counts: counts{Faults: map[string]int{}}}
-	limit := pick(r, 2, syncLimit, 10)
-	if *focus != "" { // short sessions, and servers that stay with their leader longer than these last
-		w.servers, w.timeout, w.tick, limit = 3, 2*time.Second, time.Second, syncLimit
+	limit, apart := pick(r, 2, syncLimit, 10), pick(r, 0, 0, drift, -drift)
+	if *focus != "" { // short sessions, at servers whose clocks are fast and that stay with their leader longer than these last
+		w.servers, w.timeout, w.tick, limit, apart = 3, 2*time.Second, time.Second, syncLimit, drift
 	}
-	w.e = zksim.New(zksim.Config{Servers: w.servers, Tick: w.tick, Seed: seed, SyncLimit: limit,
-		Drift: pick(r, 0, 0, 0.05)})
+	w.e = zksim.New(zksim.Config{Servers: w.servers, Tick: w.tick, Seed: seed, SyncLimit: limit, Drift: apart})
 	w.plainNames = seed%4 == 0
 	w.e.OnReply(w.onReply)
 	w.note("%d servers, tick %v, session timeout %v", w.servers, w.tick, w.timeout)
@@ -115,7 +117,7 @@ func (w *world) fail(guarantee, format string, args ...any) {
 	}
 	w.failed = true
 	w.noteLocked("VIOLATION of %s: "+format, append([]any{guarantee}, args...)...)
-	w.t.Errorf("seed %d: %s: %s\n%s", w.seed, guarantee, fmt.Sprintf(format, args...), strings.Join(w.log, "\n"))
+	w.t.Errorf("-sim.seed=%d -sim.focus=%q: %s: %s\n%s", w.seed, *focus, guarantee, fmt.Sprintf(format, args...), strings.Join(w.log, "\n"))
 }
 
 func (w *world) hasFailed() bool {
@@ -211,7 +213,7 @@ func (w *world) violated(guarantee, format string, args ...any) {
 
 // play leads whenever it can, by Run or by Await.
 func (p *player) play(ctx context.Context, r *rand.Rand) {
-	if r.IntN(2) == 0 {
+	if r.IntN(2) == 0 && *focus != wakeCutOff { // who wakes up would have its work to end first
 		for ctx.Err() == nil && !errors.Is(p.cand.Run(ctx, p.lead(r)), election.ErrClosed) {
 		}
 		return
@@ -293,8 +295,12 @@ func (w *world) judgeBelief() {
 		if p.cand == nil {
 			continue
 		}
-		ended := w.ended[p.cand.Status().SessionID]
-		if t := p.cand.Term(); t != nil && p.cand.HasLeadership() && t.Context().Err() == nil && !w.deleted(t) && !ended {
+		w.judgeClock(p)
+		t := p.cand.Term()
+		if t == nil && p.told && p.term.Context().Err() == nil {
+			t = p.term // whose context outlives HasLeadership
+		}
+		if t != nil && !w.deleted(t) && !w.ended[p.cand.Status().SessionID] {
 			all = append(all, t)
 		}
 	}
@@ -302,6 +308,19 @@ func (w *world) judgeBelief() {
 	if len(all) > 1 {
 		w.fail("G1", "%d believe: %v until %v and %v until %v", len(all),
 			all[0], all[0].Deadline().Sub(w.began), all[1], all[1].Deadline().Sub(w.began))
+	}
+}
+
+// judgeClock is the half of G2 that nobody may have to ask for: that a lease is over closes Done. It comes before
+// anything that asks, since whoever asks ends a term whose lease is over.
+func (w *world) judgeClock(p *player) {
+	if !p.told || !time.Now().After(p.term.Deadline()) {
+		return
+	}
+	select {
+	case <-p.term.Done():
+	default:
+		w.fail("G2", "%s's lease was over at %v, and the term lasts", p.name, p.term.Deadline().Sub(w.began))
 	}
 }
 
@@ -329,7 +348,7 @@ func (p *player) NotLeader(t *election.Term) {
 }
 
 // onReply sees every answer of the ensemble: these are the steps at which beliefs are compared. A candidate's delete must
-// not come before its work stopped.
+// not come before its work stopped, nor its next create.
 func (w *world) onReply(r zksim.Reply) (lose bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -339,12 +358,16 @@ func (w *world) onReply(r zksim.Reply) (lose bool) {
 	if r.Op == zksim.OpCreate || r.Op == zksim.OpDelete {
 		w.noteLocked("    %s of %s by %s at zk%d, session %#x: %d", r.Op, r.Path, r.Client, r.Server, r.Session, r.Code)
 	}
-	if r.Op != zksim.OpDelete || r.Code != zksim.CodeOK {
+	if r.Code != zksim.CodeOK {
 		return false
 	}
 	for _, p := range w.everyone {
-		if p.name == r.Client && p.work == r.Path {
+		switch {
+		case p.name != r.Client || p.work == "":
+		case r.Op == zksim.OpDelete && p.work == r.Path:
 			w.fail("G3", "%s deleted %s while its work ran", p.name, r.Path)
+		case r.Op == zksim.OpCreate:
+			w.fail("G3", "%s stands again, as %s, while its work ran", p.name, r.Path)
 		}
 	}
 	return false

@@ -32,6 +32,11 @@ func (h *events) Pop() any {
 // now is the time since the ensemble was made: virtual inside a synctest bubble.
 func (e *Ensemble) now() time.Duration { return time.Since(e.born) }
 
+// ownTime is what a server with a clock of its own takes for d.
+func (e *Ensemble) ownTime(d time.Duration) time.Duration {
+	return d - time.Duration(e.cfg.Drift*float64(d))
+}
+
 func (e *Ensemble) wallMs() int64 { return time.Now().UnixMilli() }
 
 // at schedules do; it runs under e.mu.

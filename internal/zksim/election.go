@@ -216,7 +216,7 @@ func (l *leadership) activate() {
 		}
 	}
 	if len(s.e.servers) > 1 {
-		s.after(s.e.cfg.Tick/2, l.beat)
+		s.after(s.e.ownTime(s.e.cfg.Tick/2), l.beat)
 	}
 	s.after(s.e.cfg.ContainerCheck, l.sweep)
 }

@@ -23,7 +23,7 @@ type Config struct {
 	ContainerCheck     time.Duration // 1 min between two sweeps for empty containers (znode.container.checkIntervalMs)
 	ContainerNeverUsed time.Duration // when a container that never had a child goes too; 0: never
 	MaxRequest         int           // jute.maxbuffer, 1 MiB - 1
-	Drift              float64       // share by which the servers' clocks gain on the clients': sessions end that much earlier
+	Drift              float64       // share by which the servers' clocks gain on the clients', or lose where it is negative
 	Seed               uint64        // of everything random: phases of the servers' clocks, random delays
 }
 

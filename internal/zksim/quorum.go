@@ -150,7 +150,7 @@ func (l *leadership) beat() {
 		l.server.retire()
 		return
 	}
-	l.server.after(l.server.e.cfg.Tick/2, l.beat)
+	l.server.after(l.server.e.ownTime(l.server.e.cfg.Tick/2), l.beat)
 }
 
 func (l *leadership) supporters() int {

@@ -48,9 +48,9 @@ func (t *tracker) touch(id int64, timeoutMs int32) bool {
 // push sets the time of expiry, rounded up to the next tick of the leader's own clock, one more
 // when it falls on one (ExpiryQueue.roundToNextInterval).
 func (t *tracker) push(x *tracked, timeout time.Duration) {
-	tick, phase := t.server.e.cfg.Tick, t.server.phase
-	timeout -= time.Duration(t.server.e.cfg.Drift * float64(timeout))
-	due := t.server.e.now() + timeout + phase
+	e, phase := t.server.e, t.server.phase
+	tick := e.ownTime(e.cfg.Tick)
+	due := e.now() + e.ownTime(timeout) + phase
 	x.expires = (due/tick+1)*tick - phase
 	t.arm(x.expires)
 }
