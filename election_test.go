@@ -731,10 +731,11 @@ type cost struct{ requests, notified, bytes, listings int64 }
 // handoff has the first of n candidates leave, all others being on one session, and counts what the others needed.
 func handoff(t *testing.T, n int) cost {
 	t.Helper()
+	const long = 10 * time.Minute // the slow ticks, one for each candidate, are not to begin meanwhile
 	path := newPath(t)
-	first := newPeer(t, path, steady).start()
+	first := newPeer(t, path, long).start()
 	first.leads()
-	second := newPeer(t, path, steady).start()
+	second := newPeer(t, path, long).start()
 	rest := make([]*election.Candidate, n-2)
 	for i := range rest {
 		rest[i] = newCandidate(t, second.client, path)

@@ -545,7 +545,8 @@ func TestClose_OfTheClientEndsEverything(t *testing.T) {
 // lease is good already. The session timeout is so long that the slow tick, which would make good what was overlooked,
 // comes too late to hide it.
 func TestFirstInLineLeadsWithoutWaitingForATick(t *testing.T) {
-	client, err := election.Connect(testContext(t), zktest.Shared(t).Addr(), election.WithSessionTimeout(2*time.Minute))
+	client, err := election.Connect(testContext(t), zktest.Shared(t).Addr(), election.WithSessionTimeout(2*time.Minute),
+		election.WithClientLogger(silent))
 	require.NoError(t, err)
 	defer client.Close()
 	ctx := shortContext(t, 50*time.Second)
