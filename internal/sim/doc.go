@@ -22,6 +22,16 @@
 // TestEachMutationIsCaught breaks one rule of the library at a time and has the suite notice. Beside the schedules the
 // package holds single stories, told in virtual time: what chance plays too rarely, and what takes an exact moment.
 //
-// One run at its default length, without the race detector, on two cores: 2,000 schedules, 333 hours of virtual time, in
-// 2 min 45 s: 423,436 faults, 121,445 terms, no violation.
+// A soak of one hour on two cores: 12,216 schedules, 2,036 hours of virtual time (85 days), 2,324,992 faults and 747,431
+// terms; no violation. The faults by kind, "leave" being how candidates left that were told to:
+//
+//	120,000 or so each of: candidate leaves, heal network, isolate the leading candidate's server, lose a reply,
+//	        pause the leading candidate, restart server, thaw server
+//	 61,000 or so each of: crash server, cut client from all, cut client from server, cut from client, cut servers,
+//	        cut servers one way, cut to client, delay client, delay servers, delete path, delete znode, expire session,
+//	        false expiry, freeze server, isolate leader, isolate server, lag, reset connection, resign, slow disk,
+//	        slow quorum, wake cut off
+//	 30,000 or so each of: leave by client, leave by close, leave by crash, leave by shutdown
+//
+// After it the suite was made to draw slow clocks too, and to look at what it had only asked for.
 package sim
