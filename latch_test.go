@@ -216,7 +216,7 @@ func TestEvent_HealthCheckFails_LeavesTheLineUntilItPasses(t *testing.T) {
 	path, by := newPath(t), sharedAdmin(t)
 	var sick atomic.Bool
 	sick.Store(true)
-	a := newPeer(t, path, steady, election.WithHealthCheck(20*time.Millisecond, func(context.Context) error {
+	a := newPeer(t, path, steady, election.WithHealthCheck(500*time.Millisecond, func(context.Context) error {
 		if sick.Load() {
 			return errors.New("disk full")
 		}
@@ -422,7 +422,7 @@ func TestClose_InEveryStateLeavesForGoodAndOnceMoreDoesNoHarm(t *testing.T) {
 			t.Parallel()
 			path, by := newPath(t), sharedAdmin(t)
 			sick := &atomic.Bool{}
-			p := newPeer(t, path, steady/2, election.WithHealthCheck(10*time.Millisecond, func(context.Context) error {
+			p := newPeer(t, path, steady/2, election.WithHealthCheck(5*time.Second, func(context.Context) error {
 				if sick.Load() {
 					return errors.New("sick")
 				}
