@@ -309,19 +309,23 @@ func (c *Candidate) work(ctx context.Context, term *Term, lead func(context.Cont
 	inner, cancel := context.WithCancelCause(term.Context())
 	defer cancel(nil)
 	defer context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })()
-	return lead(workContext{inner, ctx, term}, term)
+	return lead(workContext{inner, ctx, term, cancel}, term)
 }
 
 // workContext ends with its term or with the context given to Run, whose values it has.
 type workContext struct {
 	context.Context
-	outer context.Context
-	term  *Term
+	outer  context.Context
+	term   *Term
+	cancel context.CancelCauseFunc
 }
 
 func (w workContext) Err() error {
 	if err := w.term.ctx.Err(); err != nil {
 		return err
+	}
+	if w.outer.Err() != nil { // which asks the clock where this is work within other work
+		w.cancel(context.Cause(w.outer))
 	}
 	return w.Context.Err()
 }
