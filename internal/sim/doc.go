@@ -7,7 +7,7 @@
 //   - G1: at every answer that a server gives, and whenever a term begins, at most one candidate believes: has a term, or
 //     has given out a context that lasts.
 //   - G2: at the same moments, no term outlasts its lease, though nobody asked for it.
-//   - G3: no candidate deletes its znode, or makes another, while work under Run still runs.
+//   - G3: no candidate deletes its znode while work under Run still runs.
 //   - G4: tokens never go down, and are the same only for one candidate's one znode.
 //   - G7: each listener, the slow ones too, hears IsLeader and NotLeader by turns, with the same term.
 //   - G6: once a round's faults have ended, somebody leads within one session timeout + 2 s, and still does later.
