@@ -32,7 +32,7 @@ type Process struct {
 }
 
 // stderrLines is how much of what a process complained of is kept.
-const stderrLines = 40
+const stderrLines = 400
 
 // Launch starts a process that will connect to the ZooKeeper at server, and returns when it is ready for commands,
 // or with ctx's error. The caller must Close it.
@@ -176,6 +176,18 @@ func (p *Process) Terminate(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("interop: %s has not ended: %w", p.Program, ctx.Err())
+	}
+}
+
+// Dump has a process of ours add to its complaints what each of its goroutines does, and end.
+func (p *Process) Dump() {
+	if p.Program.Recipe != Ours("").Recipe {
+		return
+	}
+	_ = p.cmd.Process.Signal(syscall.SIGQUIT) // fails when it is gone already
+	select {
+	case <-p.ended:
+	case <-time.After(5 * time.Second):
 	}
 }
 

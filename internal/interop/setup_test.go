@@ -83,6 +83,9 @@ func (s *stage) launch(program Program) *Process {
 	p, err := Launch(ctx, program, s.server, timeout, s.log)
 	require.NoError(s, err)
 	s.Cleanup(func() {
+		if s.Failed() {
+			p.Dump()
+		}
 		require.NoError(s, p.Close())
 		if s.Failed() {
 			s.Logf("%s complained:\n%s", program, p.Complaints())
