@@ -439,8 +439,11 @@ func defaultID() string {
 // Naming is how a candidate's znode is called: a template in which "{uuid}" and "{hex}" stand for a random UUID,
 // to which ZooKeeper appends its ten-digit counter. Whatever a candidate is itself called, it reads the line by the
 // ten digits at the end of each child's name, so candidates of all namings stand in one line. A template that ends
-// in "--" or "_-", or is "-", is refused: its last character would read as the number's sign. A naming without a UUID works, but then a znode whose making was not confirmed is told from others only by its session and ID, and after
-// the whole path was deleted by hand a delete that the network has held up may hit a new znode of the same name.
+// in "--" or "_-", or is "-", is refused: its last character would read as the number's sign.
+//
+// A naming without a UUID works, but then a znode whose making was not confirmed is told from others only by its session
+// and ID, and after the whole path was deleted by hand a delete that the network has held up may hit a new znode of the
+// same name.
 //
 // The server's counter ends at 2^31-1 and stays there. Candidates that come then bear one number and stand in the order of
 // their znodes' making; with a naming that has no UUID only the first gets a name, and Start returns zk.ErrNodeExists,

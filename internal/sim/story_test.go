@@ -535,6 +535,17 @@ func TestStartWaitsForTheCredentialsOfACallersConnection(t *testing.T) {
 	}
 }
 
+func TestStartSaysThatTheCredentialsOfACallersConnectionAreRefused(t *testing.T) {
+	tell(t, func(s story) {
+		c := s.adopt(s.e.Dialer(), election.WithAuth("nosuch", []byte("word")))
+		ctx, cancel := timeoutContext(time.Minute)
+		defer cancel()
+		err := s.candidate(c).Start(ctx)
+		require.ErrorIs(s, err, zk.ErrAuthFailed)
+		require.ErrorContains(s, err, `scheme "nosuch"`)
+	})
+}
+
 func TestWhatIsWrongNowIsSaidInOneLine(t *testing.T) {
 	tell(t, func(s story) {
 		refused := &plug{dial: s.e.DialerFor("a"), out: true}
