@@ -53,8 +53,8 @@ func stand(t *testing.T, addr string) *Session {
 	return s
 }
 
-// silent is a server that accepts and never answers.
-func silent(t *testing.T) (addr string) {
+// silent is a server that accepts, says a few bytes and nothing more.
+func silent(t *testing.T, says ...byte) (addr string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	var conns sync.Map
@@ -67,6 +67,7 @@ func silent(t *testing.T) (addr string) {
 				return
 			}
 			conns.Store(c, nil)
+			c.Write(says)
 		}
 	}()
 	t.Cleanup(func() {
@@ -86,7 +87,7 @@ func (h *inOrder) Init(servers []string) error {
 }
 
 func TestAServerThatNeverAnswersIsGivenUpForTheNext(t *testing.T) {
-	servers := []string{silent(t), zktest.Shared(t).Addr()}
+	servers := []string{silent(t), silent(t, 0, 0, 0, 37), zktest.Shared(t).Addr()} // the second one stops after the length of its greeting
 	s := dial(t, Config{Servers: servers, Timeout: 20 * time.Second, Provider: new(inOrder)})
 	// The driver itself would wait for 20/3 of the timeout, over two minutes.
 	require.NoError(t, s.Wait(within(t)))

@@ -109,14 +109,19 @@ func handshakeLimit(deadline time.Time) time.Time {
 	return time.Now().Add(max(left/20, time.Second))
 }
 
+// SetReadDeadline obeys the driver once the server has greeted it. Until then it is bounded: the driver would lift its
+// limit when it has read no more than the greeting's length (conn.go, authenticate).
 func (t *tap) SetReadDeadline(deadline time.Time) error {
 	t.mu.Lock()
 	greeted := t.greeted
 	t.mu.Unlock()
-	if !greeted && !deadline.IsZero() {
-		deadline = handshakeLimit(deadline)
+	switch {
+	case greeted:
+		return t.Conn.SetReadDeadline(deadline)
+	case deadline.IsZero():
+		return nil // the driver sets the next one when it reads on
 	}
-	return t.Conn.SetReadDeadline(deadline)
+	return t.Conn.SetReadDeadline(handshakeLimit(deadline))
 }
 
 // Write notes when the connect request and the pings go out. The driver writes one whole frame a call.
