@@ -8,14 +8,15 @@ import (
 
 	"github.com/zkelection/election/internal/machine"
 	"github.com/zkelection/election/internal/session"
-	"github.com/zkelection/election/internal/znode"
 )
 
-// Start makes the candidate stand, and returns once its znode exists and its place in line is known. It then stands, and stands again after every
-// loss, until it is closed. Starting a candidate that stands already is not an error. What cannot succeed without
-// somebody's help, such as a missing permission, is returned at once and not retried. Everything else is retried
-// until ctx ends: then Start returns ctx's error together with the last trouble, and the candidate does not stand.
-// It returns ErrClosed when the candidate or its client is closed.
+// Start makes the candidate stand, and returns once its znode exists and its place in line is known. It then stands, and
+// stands again after every loss, until it is closed or a Run of it ends. Starting a candidate that stands already is not
+// an error.
+//
+// What cannot succeed without somebody's help, such as a missing permission, is returned at once and not retried.
+// Everything else is retried until ctx ends: then Start returns ctx's error together with the last trouble, and the
+// candidate does not stand. It returns ErrClosed when the candidate or its client is closed.
 func (c *Candidate) Start(ctx context.Context) error {
 	return c.stand(ctx, "Start", snapshot.stands)
 }
@@ -34,7 +35,7 @@ func (c *Candidate) stand(ctx context.Context, method string, reached func(snaps
 		return c.ctxError(method, ctx)
 	}
 	if !c.launch() {
-		return fmt.Errorf("%s: %w", method, ErrClosed)
+		return c.waitError(method, ctx, ErrClosed)
 	}
 	c.mu.Lock()
 	c.starts++
@@ -112,9 +113,9 @@ func (c *Candidate) Resign(ctx context.Context) error {
 }
 
 // Shutdown leaves for good, gracefully: the term ends, NotLeader is called, the function under Run returns, and only
-// then is the znode deleted. It returns nil when the znode is gone. When ctx ends first it returns ctx's error;
-// leaving goes on by itself, and the znode stays until the work returns or the client is closed. Calling it again,
-// or after Close, waits for the same.
+// then is the znode deleted. It returns nil when the znode is gone, or goes with a client that is closed, and where there
+// never was one. When ctx ends first it returns ctx's error; leaving goes on by itself, and the znode stays until the
+// work returns or the client is closed. Calling it again, or after Close, waits for the same.
 func (c *Candidate) Shutdown(ctx context.Context) error {
 	if ctx == nil {
 		return nilContext("Shutdown")
@@ -131,8 +132,8 @@ const closeWait = time.Second
 
 // Close leaves for good, now: the term is over and its context cancelled when it returns. The znode is removed at once,
 // which Close waits for, or, where work under Run has not returned yet, as soon as it has, which Close does not wait
-// for. When ZooKeeper does not answer within a second it returns ErrDisconnected; removing the znode goes on until it
-// is done or the session is over. A second Close does no harm. The client is not closed.
+// for. When ZooKeeper does not answer within a second, or cannot be asked, it returns ErrDisconnected; removing the znode
+// goes on until it is done or the session is over. A second Close does no harm. The client is not closed.
 func (c *Candidate) Close() error {
 	if !c.close() {
 		return nil
@@ -267,10 +268,15 @@ func (c *Candidate) Await(ctx context.Context) (*Term, error) {
 // for the next and calls lead again. lead's context ends with the term or with ctx, whichever is first, and has ctx's
 // values; lead must return soon after, since until then this candidate neither hands on nor stands again.
 //
-// Run returns when lead returns while its term lasts, with lead's error, having resigned; when ctx ends, with ctx's
-// error; or when the candidate or client is closed, with ErrClosed. A panic in lead goes on to the caller of Run. The
-// candidate has then left the line, or is about to; Start, Await and Run bring it back. What lead returns after its
-// term was lost is logged and no reason to stop. Only one Run at a time: a second is an error.
+// Run returns
+//   - lead's error, or nil, when lead returns while its term lasts, having resigned;
+//   - ctx's error when ctx ends and lead has returned, with lead's, where that says more than that a context ended;
+//   - ErrClosed when the candidate or its client is closed;
+//   - what Start returns at once, such as a missing permission.
+//
+// A panic in lead goes on to the caller of Run. The candidate has then left the line, or is about to; Start, Await and Run
+// bring it back. What lead returns after its term was lost is logged and no reason to stop. Only one Run at a time: a
+// second is an error.
 func (c *Candidate) Run(ctx context.Context, lead func(ctx context.Context, term *Term) error) error {
 	switch {
 	case ctx == nil:
@@ -357,12 +363,11 @@ func unlessContext(err error) error {
 func (c *Candidate) limitTerm(t *Term, d time.Duration) {
 	c.own.maxTerm = time.AfterFunc(d, func() {
 		c.sess.Go(func() {
-			children, err := c.place.List()
+			line, err := c.place.List()
 			c.deliver(message{event: machine.Resign{}, before: func() bool {
 				if c.term.Load() != t {
 					return false
 				}
-				line := znode.Sort(children)
 				if err != nil || len(line) == 0 || line[len(line)-1] == t.node {
 					c.limitTerm(t, c.cfg.maxTerm/10+time.Millisecond)
 					return false

@@ -56,26 +56,28 @@ type Ensemble struct {
 }
 
 // Option changes what [New] makes.
-type Option func(*zksim.Config)
+type Option func(*options)
+
+type options struct{ tick time.Duration }
 
 // WithTick sets the server's tick. It grants session timeouts of 2 to 20 of it, whatever a client asks for, and ends
 // sessions on whole ticks. Default: 2 s, as ZooKeeper's; a shorter one pays where time is real.
 func WithTick(d time.Duration) Option {
-	return func(c *zksim.Config) { c.Tick = d }
+	return func(o *options) { o.tick = d }
 }
 
 // New starts an ensemble that lasts as long as tb, which should be the inner one when called in a synctest bubble.
 // Whatever connects to it has to be closed before tb ends: by a defer, or by tb.Cleanup after this call.
 func New(tb testing.TB, opts ...Option) *Ensemble {
 	tb.Helper()
-	var config zksim.Config
+	var all options
 	for _, o := range opts {
-		o(&config)
+		o(&all)
 	}
-	if config.Tick < 0 {
-		tb.Fatalf("electiontest: WithTick: %v is negative", config.Tick)
+	if all.tick < 0 {
+		tb.Fatalf("electiontest: WithTick: %v is negative", all.tick)
 	}
-	e := &Ensemble{tb: tb, sim: zksim.New(config)}
+	e := &Ensemble{tb: tb, sim: zksim.New(zksim.Config{Tick: all.tick})}
 	tb.Cleanup(e.sim.Close)
 	return e
 }

@@ -75,16 +75,17 @@
 //
 // A Process runs a Program (the sources are in peers; ours is the test itself, run again) behind a proxy of its own. It
 // reads commands, a line each: "start ID PATH LINGER", "leader? ID", "participants ID PATH", "close ID", "exit", for
-// ours "resign ID", and for theirs "write ID TEXT", which changes the data of its own znode. It writes events, "NANOSECONDS ID EVENT TEXT": gained, lost, started, closed, failed, error, and the
-// answers. The time is the machine's monotonic clock, which all three languages read, so beliefs can be laid over
-// each other. Both ends of a belief are noted when its user hears of them: "lost" when the work has stopped. For
-// ours that is before the znode goes.
+// ours "resign ID", and for theirs "write ID TEXT", which changes the data of its own znode. It writes events,
+// "NANOSECONDS ID EVENT TEXT": gained, lost, started, closed, failed, error, and the answers. The time is the
+// machine's monotonic clock, which all three languages read, so beliefs can be laid over each other. Both ends of a
+// belief are noted when its user hears of them: "lost" when the work has stopped. For ours that is before the znode
+// goes.
 //
 // Each kind of peer stands in fifty lines, of three of ours and three of theirs in random order, harmless junk among them.
 // All are asked who stands and who leads; those of theirs with one of ours behind change their data; then four leaders
-// are ended one after another, in four lines of five one of them in a way that lasts as long as a session; one leaves from between. Our
-// znodes are never written to. A run prints its seed, what it did and what overlaps it saw. An overlap must be one
-// that the table permits to what ended that belief, and no longer than:
+// are ended one after another, in four lines of five one of them in a way that lasts as long as a session; one leaves
+// from between. Our znodes are never written to. A run prints its seed, what it did and what overlaps it saw. An
+// overlap must be one that the table permits to what ended that belief, and no longer than:
 //
 //   - T/3 where ours is the earlier one, and half a second for its process to say so; where LeaderLatch closes; and in
 //     case (2);

@@ -147,7 +147,8 @@ func (m *mixed) program(i int) Program {
 	return m.kind.theirs
 }
 
-// round has all six stand in random order, junk strewn among them, ends four leaders, takes one out from between, and then everybody leaves.
+// round has all six stand in random order, junk strewn among them, ends four leaders, takes one out from between, and
+// then everybody leaves.
 func (m *mixed) round(round int) {
 	m.revive()
 	m.path = m.stage.path("%d", round)

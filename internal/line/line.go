@@ -39,23 +39,13 @@ func Fault(err error) machine.Fault {
 	case errors.Is(err, zk.ErrNoNode):
 		return machine.NoNode
 	case errors.Is(err, zk.ErrSessionExpired):
-		return machine.Refused
+		return machine.Failed // the server answered that it did not do it
 	case Final(err):
 		return machine.Denied
-	case answered(err):
+	case session.Answered(err):
 		return machine.Failed
 	}
 	return machine.Lost
-}
-
-// answered looks through the context that errors are wrapped in.
-func answered(err error) bool {
-	for ; err != nil; err = errors.Unwrap(err) {
-		if session.Answered(err) {
-			return true
-		}
-	}
-	return false
 }
 
 // Final reports whether trying again is of no use until somebody changes something on the server.

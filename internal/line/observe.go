@@ -187,7 +187,8 @@ func (o *Observer) first(ctx context.Context) (Member, <-chan zk.Event, error) {
 	return w.m, w.watch, err
 }
 
-// list reads the line afresh. When nobody stands it returns ErrNobody and a watch that tells of the next to come.
+// list reads the line afresh. When nobody stands it returns ErrNobody and a watch that tells of the next to come, or
+// neither when it could not leave one.
 func (o *Observer) list(ctx context.Context) (<-chan zk.Event, error) {
 	type listed struct {
 		line  []string
@@ -207,8 +208,8 @@ func (o *Observer) list(ctx context.Context) (<-chan zk.Event, error) {
 	})
 	o.ahead = l.line
 	if err == nil && len(l.line) == 0 {
-		if l.watch == nil { // the path came or went while we looked
-			return o.list(ctx)
+		if l.watch == nil { // the path came or went while we looked: look again
+			return nil, nil
 		}
 		return l.watch, ErrNobody
 	}

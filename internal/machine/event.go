@@ -9,12 +9,11 @@ type Event interface{ apply(*Machine) }
 type Fault int
 
 const (
-	OK      Fault = iota
-	NoNode        // the server answered that the znode is not there
-	Lost          // no answer: it may have been done, may yet be done, or never be
-	Denied        // the server refuses, and will refuse again until somebody changes something there
-	Failed        // the server answered something else; worth another try
-	Refused       // the server answered that it did not do it because the session is not valid there
+	OK     Fault = iota
+	NoNode       // the server answered that the znode is not there
+	Lost         // no answer: it may have been done, may yet be done, or never be
+	Denied       // the server refuses, and will refuse again until somebody changes something there
+	Failed       // the server answered something else; worth another try
 )
 
 // Reason says why a term ended.

@@ -2,10 +2,12 @@
 // come out. It has no clock, no I/O, no goroutine and no lock; whoever owns a Machine calls Step from one
 // goroutine, carries out the actions and feeds what came of them back as events.
 //
-//	Idle ──▶ Joining ──▶ Following ──▶ Elected ──▶ Leading
-//	  ▲        ▲  │           │           ▲           │
-//	  │        │  │           ▼           │           ▼
-//	Closed ◀── Leaving ◀──────┴───────────┴──────  Stopping
+//	Closed ◀── Idle ──▶ Joining ──▶ Following ──▶ Elected ──▶ Leading
+//	            ▲         ▲ │           │           ▲ │           │
+//	            │         │ ▼           ▼           │ ▼           ▼
+//	            └──────── Leaving ◀─────┴───────────┴─┴────── Stopping
+//
+// Leaving may also end in Closed or Unhealthy. A znode that is lost leads from Following, Elected and Stopping to Joining.
 //
 // Idle: does not stand (Unhealthy: would, but its health check forbids it). Joining: makes its znode and reads it
 // back. Following: somebody is ahead. Elected: nobody is ahead, the lease is still to be proved. Leading: has a

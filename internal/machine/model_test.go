@@ -14,9 +14,10 @@ import (
 
 // The rest of this file is a ZooKeeper and a driver as dumb as can be: everything happens one at a time, in an order that a
 // random number chooses. What real ones can do to a candidate is to be possible here: answers in any order, replies lost
-// after the deed, creates that go out under the next session, sessions that end unheard of, notifications that are lost, listings
-// that still hold who has just gone, operators who delete what they please. What they cannot do is not: a session does
-// not end while its lease is good, and its watches and its requests keep the order that the driver keeps.
+// after the deed, creates that go out under the next session, sessions that end unheard of, notifications that are
+// lost, listings that still hold who has just gone, operators who delete what they please. What they cannot do is
+// not: a session does not end while its lease is good, and its watches and its requests keep the order that the
+// driver keeps.
 
 func TestNoRandomHistoryMakesTwoLeadersOrNone(t *testing.T) {
 	const histories, steps = 60, 2000

@@ -135,7 +135,7 @@ func (a args) names(key string) []string {
 }
 
 var faults = map[string]machine.Fault{"": machine.OK, "no-node": machine.NoNode, "lost": machine.Lost,
-	"denied": machine.Denied, "failed": machine.Failed, "refused": machine.Refused}
+	"denied": machine.Denied, "failed": machine.Failed}
 
 func (p *player) fault(a args) machine.Fault {
 	f, ok := faults[a["fault"]]

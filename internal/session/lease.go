@@ -8,11 +8,17 @@ import (
 
 // Shares of the session timeout T. The reasons are in the package doc.
 const (
-	leaseShare  = 3  // a proof is good for T/3 from the moment it was sent
-	renewShare  = 9  // it is renewed every T/9
-	relay80th   = 21 // a server passes a session's touch on within tickTime/2, at most T/4, of a leader's clock that may be 5 % slow
-	marginTwelf = 11 // and the lease ends T/12 before the session can, counted from the newest touch known
+	leaseShare = 3  // a proof is good for T/3 from the moment it was sent
+	renewShare = 9  // it is renewed every T/9
+	paceShare  = 36 // touches that are closer than T/36 tell nothing new, and a proof that failed is tried again after that
 )
+
+// relayTime is how long a server may keep a session's touch before it passes it on: tickTime/2, at most T/4, of a
+// leader's clock that may be 5 % slow.
+func relayTime(t time.Duration) time.Duration { return t * 21 / 80 }
+
+// certain is how long a session lives after a touch, less T/12 for clocks that run apart.
+func certain(t time.Duration) time.Duration { return t * 11 / 12 }
 
 // A Lease says until when a session is certain to be alive. It belongs to one session and never passes to the
 // next. Its zero end means that nothing has been proved yet.
@@ -38,9 +44,6 @@ type touch struct{ sent, answered time.Time }
 
 // relay says: a write sent after since finds at is known to the leader.
 type relay struct{ since, at time.Time }
-
-// Session is the number of the session that the lease belongs to.
-func (l *Lease) Session() int64 { return l.session }
 
 // Live reports whether the lease is good at now. Both clocks are asked: the monotonic one stands still while a
 // machine sleeps, the wall clock may be set back.
@@ -93,7 +96,7 @@ func (l *Lease) hear(sent, answered time.Time, timeout time.Duration) {
 	for len(l.touches) > 0 && elapsed(l.touches[0].sent, sent) > timeout {
 		l.touches = l.touches[1:]
 	}
-	if n := len(l.touches); n > 0 && sent.Sub(l.touches[n-1].sent) < timeout/36 {
+	if n := len(l.touches); n > 0 && sent.Sub(l.touches[n-1].sent) < timeout/paceShare {
 		return // close to the last one: nothing gained
 	}
 	l.touches = append(l.touches, touch{sent, answered})
@@ -111,7 +114,7 @@ func (l *Lease) proved(sent, answered time.Time, timeout time.Duration) bool {
 		l.relays = l.relays[1:]
 	}
 	if !l.touched.IsZero() {
-		l.extend(sent, min(timeout/leaseShare, timeout*marginTwelf/12-elapsed(l.touched, sent)))
+		l.extend(sent, min(timeout/leaseShare, certain(timeout)-elapsed(l.touched, sent)))
 	}
 	l.passOn(sent, answered, timeout)
 	l.hear(sent, answered, timeout)
@@ -123,7 +126,7 @@ func (l *Lease) proved(sent, answered time.Time, timeout time.Duration) bool {
 // now on reach the leader behind them.
 func (l *Lease) passOn(sent, answered time.Time, timeout time.Duration) {
 	for i := len(l.touches) - 1; i >= 0; i-- {
-		if t := l.touches[i]; elapsed(t.answered, sent) >= timeout*relay80th/80 {
+		if t := l.touches[i]; elapsed(t.answered, sent) >= relayTime(timeout) {
 			l.relays = append(l.relays, relay{answered, t.sent})
 			return
 		}

@@ -105,7 +105,7 @@ func (s *Session) prove(k *keeper, eager bool) (due time.Time, eagerNext bool) {
 		return 0, err
 	})
 	switch {
-	case left >= timeout/leaseShare-timeout/36:
+	case left >= timeout/leaseShare-timeout/paceShare:
 		return sent.Add(timeout / renewShare), true
 	case err == nil && eager:
 		return time.Time{}, false
@@ -113,7 +113,7 @@ func (s *Session) prove(k *keeper, eager bool) (due time.Time, eagerNext bool) {
 		s.loseWitness(k, err)
 		return time.Time{}, false
 	}
-	return time.Now().Add(timeout / 36), false
+	return time.Now().Add(timeout / paceShare), false
 }
 
 func (s *Session) loseWitness(k *keeper, err error) {

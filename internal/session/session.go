@@ -22,8 +22,8 @@
 //   - it is the handshake that made or resumed the session, or
 //   - our server saw it (any answered request, or ping), then at least 21T/80 later a write of ours was sent and
 //     answered, and then the proof was sent. T/4 is half a tick or more, as long as T is at least two ticks, the
-//     server's own minimum, and a leader whose clock is 5 % slow takes T/80 longer. The leader's pings and its commits reach our server in one stream, and so do the
-//     server's touches and our requests the leader.
+//     server's own minimum, and a leader whose clock is 5 % slow takes T/80 longer. The leader's pings and its commits
+//     reach our server in one stream, and so do the server's touches and our requests the leader.
 //
 // What is left, T/12, is for clocks that run apart: if ours is slower by 5 %, the lease's 11T/12 take 0.965 T of the
 // server's time. In the steady state the newest such touch is about T/2 old, so proofs are good for their full T/3.
@@ -34,7 +34,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -75,7 +74,7 @@ type Session struct {
 
 type subscriber struct{ f func(State) }
 
-// Config is what Dial needs. Every field but Auth and Provider must be set.
+// Config is what Dial needs. Dialer and Provider may be nil; the rest must be set.
 type Config struct {
 	Servers  []string // host:port
 	Timeout  time.Duration
@@ -451,7 +450,7 @@ var answers = []error{zk.ErrAPIError, zk.ErrNoNode, zk.ErrNoAuth, zk.ErrBadVersi
 
 // Answered reports whether err is what a server said, rather than the lack of an answer.
 func Answered(err error) bool {
-	return err == nil || slices.Contains(answers, err)
+	return err == nil || slices.ContainsFunc(answers, func(answer error) bool { return errors.Is(err, answer) })
 }
 
 // Call runs f on a goroutine of its own and returns what it returned, or ctx's error if that ends first. f then goes on
@@ -508,7 +507,7 @@ func CtxError(ctx context.Context) error {
 func (s *Session) tellGood() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for k := range maps.Keys(s.keepers) {
+	for k := range s.keepers {
 		k.on.LeaseGood()
 	}
 }

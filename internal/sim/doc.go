@@ -15,9 +15,9 @@
 //     candidates, each known to the one whose it is.
 //
 // A schedule that fails prints its flags and what was done. "go test ./internal/sim -run Schedules -sim.seed=N" plays
-// one again, with -sim.focus where that was given; the order in which goroutines run within one virtual instant is not part of the seed, so a failure
-// that needs a certain order may take a few plays. "SIM_SOAK=1h go test ./internal/sim -run Soak -v -timeout 2h" plays
-// new seeds for as long as it is told.
+// one again, with -sim.focus where that was given; the order in which goroutines run within one virtual instant is
+// not part of the seed, so a failure that needs a certain order may take a few plays. "SIM_SOAK=1h go test
+// ./internal/sim -run Soak -v -timeout 2h" plays new seeds for as long as it is told.
 //
 // TestEachMutationIsCaught breaks one rule of the library at a time and has the suite notice. Beside the schedules the
 // package holds single stories, told in virtual time: what chance plays too rarely, and what takes an exact moment.

@@ -40,11 +40,11 @@ var mutations = []mutation{
 		{"internal/session/lease.go", "		l.extend(sent, ", "		l.extend(answered, "},
 	}, 1500, wakeCutOff},
 	{"lease whatever the leader has heard", []edit{
-		{"internal/session/lease.go", "min(timeout/leaseShare, timeout*marginTwelf/12-elapsed(l.touched, sent))", "timeout/leaseShare"},
+		{"internal/session/lease.go", "min(timeout/leaseShare, certain(timeout)-elapsed(l.touched, sent))", "timeout/leaseShare"},
 		{"internal/session/lease.go", "if !l.touched.IsZero() {", "if true {"},
 	}, 200, wakeCutOff},
 	{"no margin for drift", []edit{
-		{"internal/session/lease.go", "marginTwelf = 11", "marginTwelf = 12"},
+		{"internal/session/lease.go", "t * 11 / 12", "t * 12 / 12"},
 	}, 1500, wakeCutOff},
 	{"nobody watches the clock", []edit{
 		{"election.go", "time.AfterFunc(t.lease.Remaining(time.Now()), t.onTimer)", "time.AfterFunc(24*time.Hour, t.onTimer)"},

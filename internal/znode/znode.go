@@ -56,8 +56,9 @@ func startsNumber(head string) bool {
 }
 
 // Sort returns the candidates among children, first in line first. Children without a sequence number are
-// left out; those of one number stay in the order given (see Ties). The counter wraps at 2^31 and at 2^32, so the numbers lie on a ring: the line begins behind
-// the ring's largest gap. That is the true order as long as the line spans less than half the ring.
+// left out; those of one number stay in the order given (see Ties). The counter wraps at 2^31 and at 2^32, so the
+// numbers lie on a ring: the line begins behind the ring's largest gap. That is the true order as long as the line
+// spans less than half the ring.
 func Sort(children []string) []string {
 	type child struct {
 		seq  uint32
