@@ -22,11 +22,13 @@ import (
 	"github.com/zkelection/election/internal/znode"
 )
 
-// Candidate is one contender in one election. It is safe for concurrent use.
-//
-// One goroutine owns its state machine; whatever happens, whoever asks, is a message to it. It never blocks: calls
-// to ZooKeeper run on goroutines of their own and come back as messages, and so do watches and timers.
+// Candidate is one contender in one election. It stands from Start, Await or Run on, after every loss again, until a
+// Run of it ends, which another of these may follow, or Shutdown or Close has it leave for good. It is safe for
+// concurrent use.
 type Candidate struct {
+	// One goroutine owns the state machine; whatever happens, whoever asks, is a message to it. It never blocks: calls
+	// to ZooKeeper run on goroutines of their own and come back as messages, and so do watches and timers.
+
 	client *Client
 	sess   *session.Session
 	path   string // as the user gave it
@@ -76,7 +78,6 @@ type owned struct {
 	refusal   error
 	since     time.Time // of the present state
 	connected bool
-	timeout   time.Duration
 	reports   []func()   // logs and metrics, for when there is time
 	requests  []func()   // to ZooKeeper, for when all events have been taken
 	jitter    *rand.Rand // spreads timers; drawn from the identity, so that a run can be repeated
@@ -93,7 +94,6 @@ type message struct {
 type snapshot struct {
 	machine.View
 	connected bool
-	timeout   time.Duration
 	closed    bool // has left for good
 	refusals  int
 	refusal   error
@@ -331,7 +331,7 @@ func (c *Candidate) onSession(st session.State) {
 		ev = machine.Expired{}
 	}
 	c.deliver(message{event: ev, before: func() bool {
-		c.own.connected, c.own.timeout = st.Connected, st.Timeout
+		c.own.connected = st.Connected
 		return true
 	}})
 }
@@ -430,7 +430,7 @@ func (c *Candidate) leased() bool {
 
 // show publishes the machine's state. It is called with the lock held.
 func (c *Candidate) show() {
-	c.view.View, c.view.connected, c.view.timeout = c.own.machine.View(), c.own.connected, c.own.timeout
+	c.view.View, c.view.connected = c.own.machine.View(), c.own.connected
 	c.view.refusals, c.view.refusal, c.view.since = c.own.refusals, c.own.refusal, c.own.since
 	c.view.ahead = c.own.aheadIs
 	c.announce()
@@ -709,20 +709,21 @@ func (c *Candidate) awaitDismissed(ctx context.Context, leave bool) (left bool) 
 
 // Status is a snapshot of a candidate, fit for a health endpoint.
 type Status struct {
-	Path      string        `json:"path"`
-	ID        string        `json:"id"`
+	Path      string        `json:"path"` // of the election, below the chroot
+	ID        string        `json:"id"`   // WithID's
 	State     State         `json:"state"`
 	Since     time.Time     `json:"since"`           // when State began
 	Leading   bool          `json:"leading"`         // HasLeadership at the time of the snapshot
 	Place     int           `json:"place,omitempty"` // in line, 1 being the first; an upper bound: those ahead may have left
 	Znode     string        `json:"znode,omitempty"` // full path below the chroot
-	Token     int64         `json:"token,omitempty"`
+	Token     int64         `json:"token,omitempty"` // fencing token of Znode, once that has been read
 	Ahead     *Participant  `json:"ahead,omitempty"` // who is directly ahead
 	SessionID int64         `json:"sessionId,omitempty"`
-	Connected bool          `json:"connected"`
+	Connected bool          `json:"connected"`         // to a server, in that session
 	Timeout   time.Duration `json:"timeout,omitempty"` // session timeout as granted, in nanoseconds
 	LeaseEnd  time.Time     `json:"leaseEnd,omitzero"` // as far as is known now; zero when nothing is proved
-	LastError string        `json:"lastError,omitempty"`
+	// LastError is that of a failing health check, else why no server can be reached, else that of the latest request.
+	LastError string `json:"lastError,omitempty"`
 }
 
 // Status returns a snapshot. It asks nobody and does not block.
@@ -776,7 +777,7 @@ func (s Status) why() string {
 }
 
 var reasons = map[State]string{
-	StateIdle:      "has not been started",
+	StateIdle:      "it does not stand: not started, or its Start or Run is over",
 	StateUnhealthy: "its health check fails",
 	StateJoining:   "has no znode yet",
 	StateElected:   "first in line, but its lease is not proved",

@@ -299,7 +299,7 @@ func TestStatus_SaysWhyACandidateDoesOrDoesNotLead(t *testing.T) {
 	path := newPath(t)
 	a := newPeer(t, path, steady, election.WithID("a"))
 	b := newPeer(t, path, steady, election.WithID("b"))
-	require.Contains(t, b.Status().String(), "b at "+path+": does not lead: has not been started")
+	require.Contains(t, b.Status().String(), "b at "+path+": does not lead: it does not stand: not started")
 	term := a.leads()
 	b.start()
 	eventually(t, func() bool { return b.Status().Ahead != nil }, "who is ahead")

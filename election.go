@@ -13,11 +13,13 @@
 //
 // A leader may be paused between its check and its act: no election can prevent that its last write arrives when
 // the next leader is already in office. Only the resource can, by remembering the largest fencing token it has seen and
-// refusing smaller ones (Term.Token), or ZooKeeper, for what is kept there (Term.Guard). Neither is
-// anything promised if clocks run apart by more than 5 %, if a leader's znode is deleted by hand while it leads
-// (the leader learns of it at once, but its successor may learn a moment sooner) or its session is ended by somebody
-// else (it may believe for T/3 more), or if the ensemble grants a session timeout of less than two of its ticks,
-// against its own default.
+// refusing smaller ones (Term.Token), or ZooKeeper, for what is kept there (Term.Guard).
+//
+// The guarantees below do not hold
+//   - if clocks run apart by more than 5 %;
+//   - for a moment, if a leader's znode is deleted by hand: its successor may learn of it sooner than the leader;
+//   - for T/3, T being the session timeout, if somebody else ends a leader's session;
+//   - if the ensemble grants a session timeout of less than two of its ticks, against its own default.
 //
 // # How it works
 //
@@ -49,10 +51,10 @@
 //
 // # G3 Work stops before leadership is handed on
 //
-// On Resign, Shutdown and Close the belief goes first, then the context is cancelled, then NotLeader is called, then
-// the function under Run returns, and only then is the znode deleted. Until its work has returned a candidate
-// does not stand again. If it never returns, nobody leads, rather than two: WithOverrun tells of it. Only closing the
-// Client does not wait: it ends the session.
+// On Resign, Shutdown and Close the belief goes first, then the context is cancelled, then NotLeader is called, which is
+// waited for a tenth of a second, while the function under Run returns; only then is the znode deleted. Until its work
+// has returned a candidate does not stand again. If it never returns, nobody leads, rather than two: WithOverrun tells
+// of it. Only closing the Client does not wait: it ends the session.
 //
 // # G4 Fencing
 //
@@ -63,14 +65,14 @@
 // # G5 No candidate is lost, none is left behind
 //
 // While the client is open and ZooKeeper answers, a started candidate has one znode, a closed one none. A create whose
-// reply was lost is followed up: names carry a UUID, so the znode is found again and either used or removed. After a
+// reply was lost is followed up: names carry a UUID (or see Naming), so the znode is found again and used or removed. After a
 // session has expired, or an operator has deleted the znode or the whole path, the candidate stands again by
 // itself, at the back of the line.
 //
 // # G6 Somebody leads
 //
 // Once faults end, a leader is in office within one session timeout + 2 s. Watches that were lost, and failed requests,
-// are made good by a look at the own znode and the one ahead, between every half and whole session timeout.
+// are made good by a look at the own znode and the one ahead, every half to whole session timeout.
 //
 // # G7 Callbacks are ordered
 //
@@ -85,8 +87,9 @@
 //
 // # G9 Cancel works
 //
-// Every call that blocks takes a context and returns within 100 ms of its end, also while ZooKeeper cannot be reached.
-// No goroutine outlives Client.Close, the user's own callbacks apart.
+// Every call that takes a context returns within 100 ms of its end, also while ZooKeeper cannot be reached; Run alone
+// waits for the function under it. The Close methods take none and bound themselves: Candidate.Close to a second,
+// Client.Close to one or two. No goroutine outlives Client.Close, the user's own callbacks apart.
 //
 // # Choosing a session timeout
 //
@@ -131,8 +134,8 @@ import (
 // The errors of this package. Those marked "ends a term" are the context.Cause of a term's context and what Term.Err
 // returns; by then HasLeadership is false. Test for them with errors.Is.
 var (
-	// ErrClosed: the candidate or its client is closed. Returned by every method that would have to wait; ends a
-	// term when the candidate or the client is closed or shut down.
+	// ErrClosed: the candidate or its client is closed. From Start, Await, Run, Resign, Guard, Leader, Participants and
+	// Observe; ends a term when the candidate or the client is closed or shut down.
 	ErrClosed = errors.New("election: closed")
 	// ErrNoLeader: nobody stands in this election at this moment. From Client.Leader and Client.Observe.
 	ErrNoLeader = errors.New("election: no leader")
@@ -144,9 +147,11 @@ var (
 	// new term with the same token, unless somebody else has come to lead.
 	ErrLeaseExpired = errors.New("election: lease expired")
 	// ErrDisconnected ends a term of a candidate with WithStepDownOnDisconnect: the connection was lost; the znode
-	// keeps its place. Observe yields it while it cannot know who leads. Guard returns it, wrapped, when no answer
-	// came: the writes may have been applied, all of them, or none. Close of a client returns it when the session
-	// could not be ended in time: its znodes go when it expires.
+	// keeps its place. Observe yields it while it cannot know who leads, and Leader and Participants return it when
+	// they cannot. Guard returns it, wrapped, when no answer came: the writes may have been applied, all of them, or
+	// none. Start, Await and Run add it to their ctx's error when there is no connection and no better reason is
+	// known. Close of a candidate returns it when its znode is still to be removed, Close of a client when the
+	// session could not be ended in time: its znodes go when it expires.
 	ErrDisconnected = errors.New("election: disconnected")
 	// ErrNodeDeleted ends a term: somebody deleted the candidate's znode, or the whole path. The candidate stands
 	// again, at the back of the line. A server that ends a session while its client is connected reports the znode's
@@ -193,6 +198,7 @@ type Participant struct {
 	Leader bool `json:"leader"`
 }
 
+// String is the participant in one line, for logs.
 func (p Participant) String() string {
 	return oneLine(fmt.Sprintf("%s (%s, token %#x, session %#x)", p.ID, p.Path, p.Token, p.SessionID))
 }
@@ -223,10 +229,12 @@ type Client struct {
 }
 
 // Connect opens a session with the ensemble that connectString names: "host:port,host:port/chroot", port 2181
-// where it is left out, the chroot optional. It returns when the session stands and every WithAuth is done. When
-// ctx ends first it returns ctx's error together with the last trouble that a server gave, and what it began is undone
-// in the background within a second or two. ctx has no part in the client's later life. A wrong argument or option is an error at once that names it, all
-// of them together.
+// where it is left out, the chroot optional. It returns when the session stands and every WithAuth is done. ctx has no
+// part in the client's later life.
+//
+// When ctx ends first it returns ctx's error together with the last trouble that a server gave, and what it began is
+// undone in the background within a second or two. Credentials that ZooKeeper refuses are an error that wraps
+// zk.ErrAuthFailed. A wrong argument or option is an error at once that names it, all of them together.
 func Connect(ctx context.Context, connectString string, opts ...ClientOption) (*Client, error) {
 	if ctx == nil {
 		return nil, nilContext("Connect")
@@ -278,18 +286,20 @@ func nilContext(method string) error { return fmt.Errorf("election: %s: ctx is n
 
 // NewClient uses a connection that the caller dialled and goes on owning: it must stay open as long as the client
 // is used, and Close does not close it. Its event channel is left alone. Paths are taken as they are, so a chroot
-// does not apply.
+// does not apply. It returns at once, whether or not conn has a session yet.
 //
 // sessionTimeout is what the server granted, which the driver keeps to itself (it logs it, as "authenticated: id=…,
 // timeout=…"). A value that is too small makes leases needlessly short. One that is too large breaks
 // guarantee G1: the candidate would believe longer than ZooKeeper keeps its znode.
 //
 // What Connect learns by reading along, such a client has to find out by requests of its own. So its first candidate
-// leads at the earliest a quarter of the session timeout after NewClient; the connection's loss is noticed within a
+// leads at the earliest 21/80 of the session timeout after NewClient; the connection's loss is noticed within a
 // tenth of a second, not at once; and calls that the driver has not answered when the client is closed end only
 // when it does. Nor can it be guarded against what the driver does with a failed write or a server that accepts and
-// never answers, which can hold it up for minutes: prefer Connect. WithSessionTimeout, WithTLS, WithDialer and WithHostProvider do not apply and are refused.
-// WithAuth authenticates in the background; Start, Await and Run wait for that, and return the error if ZooKeeper refuses.
+// never answers, which can hold it up for minutes: prefer Connect.
+//
+// WithSessionTimeout, WithTLS, WithDialer and WithHostProvider do not apply and are refused. WithAuth authenticates in
+// the background; Start, Await and Run wait for that, and return the error if ZooKeeper refuses.
 func NewClient(conn *zk.Conn, sessionTimeout time.Duration, opts ...ClientOption) (*Client, error) {
 	cfg := newClientConfig(opts)
 	if conn == nil {
@@ -346,11 +356,12 @@ func (id hexID) LogValue() slog.Value { return slog.StringValue(fmt.Sprintf("%#x
 
 // Close closes all candidates and ends the session, and with it their znodes: every term is over and every context
 // cancelled before that, but work under Run is not waited for; use Candidate.Shutdown first where that matters. On
-// a connection that the caller owns the znodes are removed one by one, also those whose work still runs. It takes a
-// second or two at most; when the server has not confirmed the end by then it returns ErrDisconnected, and the znodes
-// go when the session expires: on a connection of the caller's that means that the caller has to close it, or nobody
-// else may come to lead. No goroutine of the package outlives Close, other than those in callbacks and functions of
-// the user. A second Close returns nil.
+// a connection that the caller owns the znodes are removed one by one, also those whose work still runs.
+//
+// It takes a second or two at most; when the server has not confirmed the end by then it returns ErrDisconnected, and
+// the znodes go when the session expires: on a connection of the caller's that means that the caller has to close it,
+// or nobody else may come to lead. No goroutine of the package outlives Close, other than those in callbacks and
+// functions of the user. A second Close returns nil.
 func (c *Client) Close() error {
 	if c.sess == nil {
 		return nil // not made by Connect or NewClient
@@ -409,7 +420,8 @@ func (c *Client) dismiss(all []*Candidate) (left int) {
 // Leader returns who is first in line at path. ErrNoLeader means that nobody stands there. The answer is that of the
 // server connected to, which may lag behind the ensemble; use a token to act on it. It returns ctx's error within
 // 100 ms of ctx's end, ErrClosed when the client is closed, and ErrDisconnected, with the driver's error, when the
-// connection is lost under it; without one it waits a second or so for the next.
+// connection is lost under it; without one it waits a second or so for the next. What ZooKeeper refuses
+// (zk.ErrNoAuth, say) comes wrapped, and a bad path is an error that names it.
 func (c *Client) Leader(ctx context.Context, path string) (Participant, error) {
 	all, err := c.members(ctx, "Leader", path, 1)
 	if err == nil && len(all) == 0 {
@@ -453,8 +465,8 @@ func (c *Client) members(ctx context.Context, method, path string, limit int) ([
 // change. A participant comes with a nil error; ErrNoLeader comes when nobody stands, ErrDisconnected when the
 // connection is down and it cannot know, both with a zero Participant, and the state again when it is back. It
 // watches one znode, not the line. States that follow each other faster than they are consumed are merged into the
-// latest. The sequence ends when ctx ends, or with ErrClosed when the client is closed; a bad path yields one error
-// that names it.
+// latest. What ZooKeeper answers instead (zk.ErrNoAuth, say) is yielded like a state, and it is asked again every second.
+// The sequence ends when ctx ends, or with ErrClosed when the client is closed; a bad path yields one error that names it.
 func (c *Client) Observe(ctx context.Context, path string) iter.Seq2[Participant, error] {
 	return func(yield func(Participant, error) bool) {
 		if ctx == nil || c.sess == nil {
@@ -539,8 +551,8 @@ func (c *Client) claimed(by *Candidate, path string) bool {
 	return false
 }
 
-// Term is one unbroken reign of one candidate. It is over when its context is: then HasLeadership has been false
-// before, and neither comes back. It is safe for concurrent use.
+// Term is one unbroken reign of one candidate. It is over when its context has ended, and stays so. HasLeadership is false
+// by then, until another term begins. It is safe for concurrent use.
 type Term struct {
 	cand   *Candidate
 	number uint64 // of the machine's, so that what comes late is told apart
@@ -614,6 +626,7 @@ func (t *Term) Token() int64 { return t.token }
 // Deadline is the end of the lease as known now; it moves on as the lease is renewed. Past it the term is over.
 func (t *Term) Deadline() time.Time { return t.lease.End() }
 
+// String names the term in one line, for logs.
 func (t *Term) String() string {
 	return fmt.Sprintf("term of %s at %s, token %#x", t.cand.cfg.id, t.cand.path, t.token)
 }
@@ -733,9 +746,10 @@ func (t *Term) leave() {
 // response is returned for each.
 //
 // Errors: ErrTermOver when the term is over, or ZooKeeper found its znode gone: nothing was applied. An error that
-// names one of ops and wraps the driver's (zk.ErrBadVersion, say): nothing was applied, and the term lasts.
-// ErrDisconnected, ErrClosed (the client was closed meanwhile), or ctx's error: no answer came, all of ops were applied
-// or none, and only reading tells; a ctx that had ended before sends nothing, and the error says so. Guard returns within 100 ms of ctx's end.
+// names one of ops and wraps the driver's (zk.ErrBadVersion, say): nothing was applied, and the term lasts; of one that
+// is of another type, nil, or has a bad path, nothing was sent. ErrDisconnected, ErrClosed (the client was closed
+// meanwhile), or ctx's error: no answer came, all of ops were applied or none, and only reading tells; a ctx that had
+// ended before sends nothing, and the error says so. Guard returns within 100 ms of ctx's end.
 //
 // With a naming that has no UUID the proof goes by a name that can come again: after the whole path was deleted by
 // hand and made anew, it may find another's znode until this candidate has noticed.

@@ -103,8 +103,8 @@ func WithAuth(scheme string, cred []byte) ClientOption {
 	}
 }
 
-// WithClientLogger sets where the client logs: changes of the session at Info and Debug, what the driver says at
-// Debug. Default: slog.Default.
+// WithClientLogger sets where the client logs: changes of the session at Info, what the driver says at Debug, a driver
+// that does not end at Error. Default: slog.Default.
 func WithClientLogger(log *slog.Logger) ClientOption {
 	return func(cfg *clientConfig) {
 		if log == nil {
@@ -292,9 +292,10 @@ func (cfg *config) wrong(format string, args ...any) {
 // maxID is the size of the largest znode that a server accepts by default (jute.maxbuffer).
 const maxID = 1 << 20
 
-// WithACL sets the access control list of the candidate's znode, and of the election path if this candidate makes
-// it. The candidate itself needs READ on its znode, and CREATE and DELETE on the path. Default: open to the world,
-// as ZooKeeper's own; after WithAuth everything for the creator and read for the world.
+// WithACL sets the access control list of the candidate's znode, and of the election path with whatever is missing above
+// it, if this candidate makes them: make beforehand what others are to share. The candidate itself needs READ on its
+// znode, and READ, CREATE and DELETE on the path. Default: open to the world, as ZooKeeper's own; after WithAuth
+// everything for the creator and read for the world.
 func WithACL(acl []zk.ACL) Option {
 	list := append([]zk.ACL(nil), acl...)
 	return func(cfg *config) {
@@ -320,14 +321,14 @@ func WithHealthCheck(interval time.Duration, check func(context.Context) error) 
 	}
 }
 
-// WithID sets the identity that others read from the candidate's znode: up to 1 MiB, best a few bytes: by default a
-// server cuts the connection on a request of 1 MiB or more (jute.maxbuffer), path and ACL included. Identities
-// need not differ: what tells candidates apart is their znode. Default: the host's name and a random suffix.
+// WithID sets the identity that others read from the candidate's znode, best a few bytes. More than 1 MiB is refused, and
+// by default a server cuts the connection on a request of 1 MiB, path and ACL included (jute.maxbuffer). Identities
+// need not differ: what tells candidates apart is their znode. Default, also for "": the host's name and a random
+// suffix.
 func WithID(id string) Option {
 	return func(cfg *config) {
 		if len(id) > maxID {
 			cfg.wrong("WithID: id of %d bytes is over 1 MiB", len(id))
-			id = id[:maxID]
 		}
 		cfg.id = id
 	}
@@ -344,8 +345,9 @@ func WithListener(l Listener) Option {
 	}
 }
 
-// WithLogger sets where the candidate logs: leadership gained and lost at Info, what goes wrong and is retried at
-// Warn, the rest at Debug. Default: the client's logger.
+// WithLogger sets where the candidate logs: leadership gained and lost at Info; what is retried and needs somebody's
+// help, such as a missing permission, at Warn; a panic of the user's code, or what the library takes for its own
+// fault, at Error; the rest, other retries too, at Debug. Default: the client's logger.
 func WithLogger(log *slog.Logger) Option {
 	return func(cfg *config) {
 		if log == nil {
