@@ -115,8 +115,9 @@ func WithClientLogger(log *slog.Logger) ClientOption {
 	}
 }
 
-// WithDialer sets how a connection to one server is made. It must honour its timeout. Default: TCP, with the
-// host name looked up at every call.
+// WithDialer sets how a connection to one server is made. It must honour its timeout, and what it makes must obey
+// deadlines, or a server that never answers holds the client up. Default: TCP, with the host name looked up at every
+// call.
 func WithDialer(dial zk.Dialer) ClientOption {
 	return func(cfg *clientConfig) {
 		if dial == nil {
@@ -152,9 +153,9 @@ func WithSessionTimeout(d time.Duration) ClientOption {
 // maxTimeout is what fits the protocol's 32-bit count of milliseconds.
 const maxTimeout = time.Duration(1<<31-1) * time.Millisecond
 
-// WithTLS encrypts the connection. Where the config names no server, the host's name in the connect string
-// is what its certificate must be for. With WithDialer, TLS runs over the connection that the dialer makes.
-// Default: no TLS.
+// WithTLS encrypts the connection. Where the config names no server, the host's name in the connect string, or what
+// WithHostProvider makes of it, is what its certificate must be for. With WithDialer, TLS runs over the connection that
+// the dialer makes. Default: no TLS.
 func WithTLS(config *tls.Config) ClientOption {
 	return func(cfg *clientConfig) {
 		if config == nil {
@@ -199,11 +200,11 @@ func (cfg *clientConfig) dial() func(context.Context) zk.Dialer {
 // encrypt dials and shakes hands, both within timeout.
 func (cfg *clientConfig) encrypt(ctx context.Context, plain zk.Dialer, network, address string, timeout time.Duration) (net.Conn, error) {
 	conn, err := plain(network, address, timeout)
-	if err != nil {
+	if err != nil || conn == nil {
 		return nil, err
 	}
 	config := cfg.tls
-	if config.ServerName == "" && !config.InsecureSkipVerify {
+	if config.ServerName == "" {
 		config = config.Clone()
 		config.ServerName, _, _ = net.SplitHostPort(address)
 	}

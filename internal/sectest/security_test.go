@@ -11,6 +11,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"log/slog"
+	"net"
 	"os"
 	"sync"
 	"testing"
@@ -90,6 +91,37 @@ func TestAServerOfAnotherAuthorityOrNameIsRefused(t *testing.T) {
 	require.Equal(t, "elsewhere.example", name.Host)
 
 	connect(t, addr, election.WithTLS(config))
+}
+
+func TestAServerIsToldTheHostsNameAlsoWhereItsCertificateIsNotChecked(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	asked := make(chan string, 1)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = tls.Server(c, &tls.Config{GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+				select {
+				case asked <- h.ServerName:
+				default:
+				}
+				return nil, net.ErrClosed
+			}}).Handshake() // fails, as it is told to
+			c.Close()
+		}
+	}()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	require.NoError(t, err)
+	_, err = election.Connect(within(t, time.Second), "localhost:"+port, silent, election.WithTLS(&tls.Config{InsecureSkipVerify: true}))
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Equal(t, "localhost", <-asked)
+	require.NoError(t, l.Close())
+	<-done
 }
 
 func TestAStrangerCanNeitherJoinNorEvict(t *testing.T) {

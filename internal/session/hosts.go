@@ -1,11 +1,15 @@
 package session
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"time"
+
+	"github.com/go-zookeeper/zk"
 )
 
 // hosts is a host provider that hands out names, not addresses: the dialer looks a name up each time it
@@ -48,6 +52,48 @@ func (h *hosts) Connected() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.tried = 0
+}
+
+// paced asks the driver for its pause of a second more often than a provider may: when servers greet us and are gone
+// again, whether they flap or refuse us, and when the session is closed, since the driver looks for that in the
+// pause alone (conn.go, connect).
+type paced struct {
+	zk.HostProvider
+	closed context.Context // ends with the session
+
+	mu    sync.Mutex
+	tried int       // since the last pause, or the last connection that lasted
+	since time.Time // of the present connection
+}
+
+const (
+	lasting = time.Second // a connection that has lasted so long is none that flaps
+	hasty   = 3           // connections beyond one to each server that need no pause
+)
+
+func (p *paced) Next() (server string, retryStart bool) {
+	server, retryStart = p.HostProvider.Next()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.since.IsZero() && time.Since(p.since) >= lasting {
+		p.tried = 0
+	}
+	p.since = time.Time{}
+	if p.tried >= p.Len()+hasty || p.closed.Err() != nil {
+		retryStart = true
+	}
+	if retryStart {
+		p.tried = 0
+	}
+	p.tried++
+	return server, retryStart
+}
+
+func (p *paced) Connected() {
+	p.HostProvider.Connected()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.since = time.Now()
 }
 
 // driverLog passes the driver's messages on at debug level. They name servers and errors, never credentials.

@@ -95,6 +95,7 @@ func Dial(cfg Config) (*Session, error) {
 	if provider == nil {
 		provider = new(hosts)
 	}
+	provider = &paced{HostProvider: provider, closed: s.ctx}
 	conn, events, err := zk.Connect(cfg.Servers, cfg.Timeout,
 		zk.WithDialer(s.wire.connect), zk.WithHostProvider(provider),
 		zk.WithEventCallback(s.onEvent), zk.WithLogger(driverLog{cfg.Log}), zk.WithLogInfo(false))
@@ -344,9 +345,8 @@ func (s *Session) hangUp(up bool) (ended bool) {
 	if !up {
 		s.wire.cut()
 	}
-	start := time.Now()
 	s.conn.Close() // waits up to a second for the server's answer
-	ended = up && time.Since(start) < time.Second
+	ended = up && s.wire.ended.Load()
 	s.wire.cut()
 	if !s.driverEnded() {
 		s.log.Error("the zookeeper driver does not end", "session", s.state.ID)
@@ -481,11 +481,12 @@ func Call[T any](ctx context.Context, s *Session, f func() (T, error)) (T, error
 	}
 }
 
-// AddAuth authenticates the session; the driver does it again at every reconnect.
+// AddAuth authenticates the session; the driver does it again at every reconnect. It tries again when the connection is
+// lost under it.
 func (s *Session) AddAuth(ctx context.Context, scheme string, cred []byte) error {
 	for {
 		_, err := Call(ctx, s, func() (struct{}, error) { return struct{}{}, s.conn.AddAuth(scheme, cred) })
-		if err == nil || ctx.Err() != nil || errors.Is(err, zk.ErrAuthFailed) || errors.Is(err, ErrClosed) {
+		if Answered(err) || ctx.Err() != nil || errors.Is(err, zk.ErrAuthFailed) || errors.Is(err, ErrClosed) {
 			return err
 		}
 		if err := s.Wait(ctx); err != nil {

@@ -3,6 +3,8 @@ package session
 import (
 	"context"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -12,13 +14,16 @@ import (
 )
 
 // wire stands between the driver and the network. It learns what the driver keeps to itself: the timeout that
-// the server granted, the session's number, when a ping was sent that has been answered. And it can end a
-// connection whatever the driver is waiting for.
+// the server granted, the session's number, when a ping was sent that has been answered, whether the session's end was
+// confirmed. It can end a connection whatever the driver is waiting for. And it keeps from the driver what would take
+// the process along.
 type wire struct {
 	dial zk.Dialer
 	on   wireEvents
 
 	watched atomic.Bool // a request has left a watch: the driver may have some to set again
+	left    atomic.Bool // a connection ended before they were set again: the driver may come with that on the next
+	ended   atomic.Bool // a server has confirmed the session's end
 
 	mu      sync.Mutex // guards the following; never held over a network call
 	conns   map[*tap]struct{}
@@ -46,6 +51,9 @@ func (unheard) pong(time.Time, time.Time)                 {}
 // connect is the zk.Dialer given to the driver.
 func (w *wire) connect(network, address string, timeout time.Duration) (net.Conn, error) {
 	conn, err := w.dial(network, address, timeout)
+	if err == nil && conn == nil {
+		err = errors.New("the dialer returned neither a connection nor an error")
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err != nil {
@@ -85,11 +93,13 @@ type tap struct {
 	mu      sync.Mutex // guards what both directions use
 	opened  time.Time  // when the connect request was written
 	pings   []time.Time
-	greeted bool // the connect response has been read
+	greeted bool  // the connect response has been read
+	closing int32 // xid of the request that ends the session; 0 while there is none
 
 	writing sync.Mutex // guards the following, and is held over writes, so that frames stay whole
 	holding bool       // until the driver has looked for watches to set again
 	some    bool       // there may be some
+	old     bool       // the first to set them again may be the last connection's
 	since   time.Time  // when the connection was made
 	held    []byte     // requests that wait for that
 	grace   *time.Timer
@@ -135,14 +145,16 @@ func (t *tap) Write(b []byte) (int, error) {
 	first := t.opened.IsZero()
 	if first {
 		t.opened = now
-	} else if len(b) >= 8 && int32(binary.BigEndian.Uint32(b[4:])) == pingXid {
+	} else if opOf(b) == opPing {
 		t.pings = append(t.pings, now)
+	} else if opOf(b) == opClose {
+		t.closing = int32(binary.BigEndian.Uint32(b[4:]))
 	}
 	t.mu.Unlock()
 	t.writing.Lock()
 	defer t.writing.Unlock()
 	if first {
-		t.holding, t.some, t.since = true, t.wire.watched.Load(), now
+		t.holding, t.some, t.old, t.since = true, t.wire.watched.Load(), t.wire.left.Swap(false), now
 		t.send(b)
 	} else {
 		t.pass(b)
@@ -167,6 +179,10 @@ func (t *tap) pass(b []byte) {
 	switch {
 	case !t.holding || op == opPing || op == opAuth:
 		t.send(b)
+	case op == opSetWatches && t.old:
+		t.send(b)
+		t.old = false
+		t.letGoLater(holdLimit)
 	case op == opSetWatches:
 		t.send(b)
 		t.letGo()
@@ -183,17 +199,23 @@ func (t *tap) pass(b []byte) {
 // hold keeps a request back. It is called with writing locked.
 func (t *tap) hold(b []byte) {
 	t.held = append(t.held, b...)
-	if t.grace == nil {
-		wait := holdLimit
-		if !t.some {
-			wait -= time.Since(t.since)
-		}
-		t.grace = time.AfterFunc(wait, func() {
-			t.writing.Lock()
-			defer t.writing.Unlock()
-			t.letGo()
-		})
+	wait := holdLimit
+	if !t.some {
+		wait -= time.Since(t.since)
 	}
+	t.letGoLater(wait)
+}
+
+// letGoLater is called with writing locked; the first call counts.
+func (t *tap) letGoLater(wait time.Duration) {
+	if t.grace != nil {
+		return
+	}
+	t.grace = time.AfterFunc(wait, func() {
+		t.writing.Lock()
+		defer t.writing.Unlock()
+		t.letGo()
+	})
 }
 
 // letGo writes what was held. It is called with writing locked.
@@ -220,6 +242,7 @@ func (t *tap) send(b []byte) {
 type operation int32
 
 const (
+	opClose        operation = -11
 	opExists       operation = 3
 	opGetData      operation = 4
 	opGetChildren  operation = 8
@@ -248,7 +271,11 @@ func (op operation) leavesWatch(b []byte) bool {
 
 func (t *tap) Read(b []byte) (int, error) {
 	n, err := t.Conn.Read(b)
-	t.follow(b[:n])
+	if bad := t.follow(b[:n]); bad != nil {
+		t.wire.note(bad, t)
+		t.Conn.Close()
+		return 0, bad
+	}
 	if err != nil {
 		t.wire.note(err, t)
 	}
@@ -259,7 +286,14 @@ func (t *tap) Close() error {
 	t.wire.mu.Lock()
 	delete(t.wire.conns, t)
 	t.wire.mu.Unlock()
-	return t.Conn.Close() // grace, if it runs, finds the connection closed
+	err := t.Conn.Close() // grace, if it runs, finds the connection closed
+	t.writing.Lock()      // not before: a write may wait for the network
+	defer t.writing.Unlock()
+	if t.holding && t.some {
+		t.some = false // said once
+		t.wire.left.Store(true)
+	}
+	return err
 }
 
 // note keeps the reason why a server was given up before it had greeted us.
@@ -284,8 +318,8 @@ func (w *wire) greeted() {
 const pingXid = -2 // ClientCnxn.PING_XID
 
 // follow keeps track of the frames that go by: length word, then the connect response first of all, and
-// replies that begin with their xid from then on.
-func (t *tap) follow(b []byte) {
+// replies that begin with their xid from then on. It returns an error for one that the driver must not see.
+func (t *tap) follow(b []byte) error {
 	for len(b) > 0 {
 		n := copy(t.head[t.have:], b)
 		if t.size == 0 { // take no more than the length word, so that a frame's end is not overrun
@@ -301,36 +335,88 @@ func (t *tap) follow(b []byte) {
 		t.seen += n
 		b = b[n:]
 		if t.size == 0 && t.have == 4 {
-			t.size = 4 + int(binary.BigEndian.Uint32(t.head[:4]))
+			size := binary.BigEndian.Uint32(t.head[:4])
+			if err := t.judge(size); err != nil {
+				return err
+			}
+			t.size = 4 + int(size)
 		}
 		if t.size > 0 && t.seen >= t.size {
-			t.frame(t.head[4:t.have])
+			if err := t.frame(t.head[4:t.have]); err != nil {
+				return err
+			}
 			t.have, t.size, t.seen = 0, 0, 0
 		}
 	}
+	return nil
 }
 
-// frame looks at the beginning of one frame from the server.
-func (t *tap) frame(head []byte) {
-	now := time.Now()
+const (
+	headSize    = 16   // of a reply: xid, zxid, error; as much of a greeting are its version, timeout and session
+	maxGreeting = 1024 // one has 36 or 37 bytes
+)
+
+// judge refuses a frame whose size the driver would not survive: it cuts the head off a shorter one, and makes room
+// for whatever the first four bytes of another kind of server say ("HTTP" is 1.2 GB).
+func (t *tap) judge(size uint32) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case !t.greeted && (size < headSize || size > maxGreeting):
+		return fmt.Errorf("this is no ZooKeeper server: a greeting of %d bytes", size)
+	case size < headSize:
+		return fmt.Errorf("the server sent a reply of %d bytes, which has no room for its head", size)
+	}
+	return nil
+}
+
+// frame looks at the beginning of one frame from the server, headSize bytes of it.
+func (t *tap) frame(head []byte) error {
 	t.mu.Lock()
 	first := !t.greeted
+	t.mu.Unlock()
+	if first {
+		return t.greeting(head)
+	}
+	t.reply(int32(binary.BigEndian.Uint32(head)))
+	return nil
+}
+
+// greeting takes the connect response: protocol version, timeout in milliseconds, session.
+func (t *tap) greeting(head []byte) error {
+	timeout := time.Duration(int32(binary.BigEndian.Uint32(head[4:]))) * time.Millisecond
+	id := int64(binary.BigEndian.Uint64(head[8:]))
+	if id != 0 && timeout <= 0 { // the driver would panic
+		return fmt.Errorf("the server granted a session timeout of %v", timeout)
+	}
+	t.mu.Lock()
 	t.greeted = true
-	sent := t.opened
-	isPong := !first && len(head) >= 4 && int32(binary.BigEndian.Uint32(head)) == pingXid && len(t.pings) > 0
+	opened := t.opened
+	t.mu.Unlock()
+	t.wire.greeted()
+	if id == 0 { // the session has expired; the driver forgets to close
+		t.Close()
+	}
+	t.wire.on.handshake(opened, timeout, id)
+	return nil
+}
+
+// reply takes what answers a request.
+func (t *tap) reply(xid int32) {
+	now := time.Now()
+	t.mu.Lock()
+	isPong := xid == pingXid && len(t.pings) > 0
+	var sent time.Time
 	if isPong {
 		sent, t.pings = t.pings[0], t.pings[1:]
 	}
+	last := t.closing != 0 && xid == t.closing
 	t.mu.Unlock()
-	if first {
-		t.wire.greeted()
-	}
 	switch {
-	case first && len(head) >= 16: // protocol version, timeout in ms, session
-		timeout := time.Duration(int32(binary.BigEndian.Uint32(head[4:]))) * time.Millisecond
-		t.wire.on.handshake(sent, timeout, int64(binary.BigEndian.Uint64(head[8:])))
 	case isPong:
 		t.wire.on.pong(sent, now)
+	case last:
+		t.wire.ended.Store(true)
 	}
 }
 

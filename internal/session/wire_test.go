@@ -3,7 +3,10 @@ package session
 import (
 	"encoding/binary"
 	"net"
+	"slices"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -61,13 +64,83 @@ func newTap(t *testing.T) (*tap, *recorder) {
 	return p, r
 }
 
-// stream is what a server says: its greeting, a pong, replies small, empty and long, a watch's notification, a pong.
+// stream is what a server says: its greeting, a pong, replies small and long, a watch's notification, a pong.
 func stream() []byte {
 	var all []byte
-	for _, f := range [][]byte{greeting(), reply(-2, 0), reply(1, 0), reply(2, 30), frame(nil), reply(-1, 5), reply(-2, 0)} {
+	for _, f := range [][]byte{greeting(), reply(-2, 0), reply(1, 0), reply(2, 30), reply(3, 0), reply(-1, 5), reply(-2, 0)} {
 		all = append(all, f...)
 	}
 	return all
+}
+
+// kept is a connection that keeps what operations were written to it.
+type kept struct {
+	net.Conn
+	mu  sync.Mutex
+	ops []operation
+}
+
+func (k *kept) Write(b []byte) (int, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for rest := b; len(rest) > 0; rest = rest[4+binary.BigEndian.Uint32(rest):] {
+		k.ops = append(k.ops, opOf(rest))
+	}
+	return len(b), nil
+}
+
+func (k *kept) Close() error { return nil }
+
+func (k *kept) wrote() []operation {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.ops)
+}
+
+func request(op operation) []byte {
+	return frame(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, 5), uint32(op)))
+}
+
+// A connection that breaks before the driver has set its watches again leaves that in the driver's queue: it is the first
+// that the next connection sends, and says nothing of whether the driver has looked for watches on this one.
+func TestRequestsWaitForWatchesToBeSetAgainOnThisConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &wire{on: unheard{}, conns: map[*tap]struct{}{}}
+		w.watched.Store(true)
+		const read = opGetChildren2
+		next := func(writes ...operation) (*tap, *kept) {
+			k := &kept{}
+			p := &tap{Conn: k, wire: w}
+			for _, op := range append([]operation{0}, writes...) { // the connect request has none
+				_, err := p.Write(request(op))
+				require.NoError(t, err)
+			}
+			return p, k
+		}
+		first, k := next(read)
+		require.Equal(t, []operation{0}, k.wrote())
+		require.NoError(t, first.Close())
+
+		second, k := next(opSetWatches, read)
+		require.Equal(t, []operation{0, opSetWatches}, k.wrote(), "the first connection's")
+		_, err := second.Write(request(opSetWatches))
+		require.NoError(t, err)
+		require.Equal(t, []operation{0, opSetWatches, opSetWatches, read}, k.wrote())
+		require.NoError(t, second.Close())
+
+		third, k := next(opSetWatches, read)
+		require.Equal(t, []operation{0, opSetWatches, read}, k.wrote(), "none was left")
+		require.NoError(t, third.Close())
+
+		fourth, _ := next()
+		require.NoError(t, fourth.Close())
+		fifth, k := next(opSetWatches, read)
+		require.Equal(t, []operation{0, opSetWatches}, k.wrote())
+		time.Sleep(holdLimit)
+		synctest.Wait()
+		require.Equal(t, []operation{0, opSetWatches, read}, k.wrote(), "it was this one's after all")
+		require.NoError(t, fifth.Close())
+	})
 }
 
 func TestTheTapReadsFramesCutAnywhere(t *testing.T) {
