@@ -95,6 +95,7 @@ type snapshot struct {
 	machine.View
 	connected bool
 	closed    bool // has left for good
+	cut       bool // since its client was closed, with its znode there or its work running
 	refusals  int
 	refusal   error
 	since     time.Time
@@ -135,12 +136,13 @@ func newCandidate(client *Client, path string, cfg *config) *Candidate {
 	full := client.full(path)
 	c.place = line.Place{Session: client.sess, Path: full, Data: []byte(cfg.id), ACL: cfg.acl,
 		Prefix: znode.Prefix(string(cfg.naming), znode.NewUUID()), Unique: znode.Unique(string(cfg.naming)),
-		Claimed: func(name string) bool { return client.claimed(c, znode.Join(full, name)) }}
+		Claims: client.claims}
 	c.own.machine = machine.New(machine.Config{StepDownOnDisconnect: cfg.stepDown, Unhealthy: cfg.check != nil})
 	seed := fnv.New64a()
 	fmt.Fprint(seed, path, "\x00", cfg.id)
 	c.own.jitter = rand.New(rand.NewPCG(seed.Sum64(), 0))
-	c.view.since = time.Now()
+	c.own.since = time.Now()
+	c.view.since = c.own.since
 	return c
 }
 
@@ -258,6 +260,7 @@ func (c *Candidate) run() {
 		case <-c.sess.Done():
 			c.drain()
 			c.step(machine.Close{}) // ends the term; the session takes the znode along
+			c.endEarly()
 			return
 		}
 		c.drain()
@@ -265,8 +268,19 @@ func (c *Candidate) run() {
 	}
 }
 
+// endEarly completes the life of a candidate whose client is closed before it could leave by itself.
+func (c *Candidate) endEarly() {
+	if v := c.own.machine.View(); v.State != machine.Closed {
+		c.moved(machine.Moved{From: v.State, To: machine.Closed})
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.view.since, c.view.cut = c.own.since, v.Node != "" || v.Working
+	}
+}
+
 // rest stops what would outlive the owner.
 func (c *Candidate) rest() {
+	c.place.Disclaim()
 	c.own.tick.Stop()
 	for _, t := range []*time.Timer{c.own.retry, c.own.maxTerm} {
 		if t != nil {
@@ -419,6 +433,9 @@ func (c *Candidate) apply(ev machine.Event) {
 	}
 	if v := c.own.machine.View(); v.Epoch != c.own.epoch { // another znode: the old one's watches mean nothing
 		c.own.epoch, c.own.node, c.own.ahead, c.own.aheadIs = v.Epoch, nil, nil, line.Member{}
+		if v.Node == "" {
+			c.place.Disclaim()
+		}
 	}
 }
 
@@ -662,13 +679,6 @@ func (c *Candidate) metric(f func(Metrics)) {
 			f(c.cfg.metrics)
 		})
 	}
-}
-
-// holds reports whether the znode at path is this candidate's.
-func (c *Candidate) holds(path string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.view.Node != "" && znode.Join(c.place.Path, c.view.Node) == path
 }
 
 // dismiss ends the term since the client closes; with leave, it also has the znode removed.

@@ -220,6 +220,7 @@ type Client struct {
 	log    *slog.Logger
 	acl    []zk.ACL // of znodes whose candidate names none
 	states sequence // of the session, on their way to the log
+	claims *line.Claims
 
 	pending *authentication // nil if there is none to wait for
 
@@ -325,12 +326,18 @@ func NewClient(conn *zk.Conn, sessionTimeout time.Duration, opts ...ClientOption
 }
 
 func newClient(sess *session.Session, chroot string, cfg *clientConfig) *Client {
-	c := &Client{sess: sess, chroot: chroot, log: cfg.log, candidates: map[*Candidate]struct{}{}}
+	c := &Client{sess: sess, chroot: chroot, log: cfg.log, claims: line.NewClaims(),
+		candidates: map[*Candidate]struct{}{}}
 	c.acl = zk.WorldACL(zk.PermAll)
 	if len(cfg.auth) > 0 {
 		c.acl = append(zk.AuthACL(zk.PermAll), zk.WorldACL(zk.PermRead)...)
 	}
-	sess.Subscribe(c.logState)
+	known := false // a session; until then there is none that could be down or expired
+	sess.Subscribe(func(st session.State) {
+		if known = known || st.Connected; known {
+			c.logState(st)
+		}
+	})
 	return c
 }
 
@@ -464,7 +471,8 @@ func (c *Client) members(ctx context.Context, method, path string, limit int) ([
 // Observe follows who is first in line at path, without standing: it yields the present state at once and then every
 // change. A participant comes with a nil error; ErrNoLeader comes when nobody stands, ErrDisconnected when the
 // connection is down and it cannot know, both with a zero Participant, and the state again when it is back. It
-// watches one znode, not the line. States that follow each other faster than they are consumed are merged into the
+// watches one znode, not the line; the driver keeps that watch until the leader changes, also when nobody follows any
+// more. States that follow each other faster than they are consumed are merged into the
 // latest. What ZooKeeper answers instead (zk.ErrNoAuth, say) is yielded like a state, and it is asked again every second.
 // The sequence ends when ctx ends, or with ErrClosed when the client is closed; a bad path yields one error that names it.
 func (c *Client) Observe(ctx context.Context, path string) iter.Seq2[Participant, error] {
@@ -537,18 +545,6 @@ func (c *Client) strike(cand *Candidate) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.candidates, cand)
-}
-
-// claimed reports whether a znode is another candidate's of this client.
-func (c *Client) claimed(by *Candidate, path string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for cand := range c.candidates {
-		if cand != by && cand.holds(path) {
-			return true
-		}
-	}
-	return false
 }
 
 // Term is one unbroken reign of one candidate. It is over when its context has ended, and stays so. HasLeadership is false
@@ -775,7 +771,7 @@ func (t *Term) Guard(ctx context.Context, ops ...any) ([]zk.MultiResponse, error
 		})
 		return res, err
 	})
-	if err != nil && (ctx.Err() != nil || errors.Is(err, session.ErrClosed)) {
+	if !session.Answered(err) && (ctx.Err() != nil || errors.Is(err, session.ErrClosed)) {
 		return nil, fmt.Errorf("election: Guard: the outcome is unknown: %w", public(err))
 	}
 	return t.judge(responses, err)
@@ -796,6 +792,9 @@ func (t *Term) judge(responses []zk.MultiResponse, err error) ([]zk.MultiRespons
 		return nil, fmt.Errorf("%w: its znode is gone: %w", ErrTermOver, err)
 	case len(responses) > 0 && responses[0].Error != nil:
 		return nil, fmt.Errorf("election: Guard: check of the term's znode: %w", responses[0].Error)
+	}
+	if errors.Is(err, zk.ErrShortBuffer) { // the driver's own limit, 1.5 MiB
+		return nil, fmt.Errorf("election: Guard: ops are too large, nothing was sent: %w", err)
 	}
 	for i := range max(len(responses)-1, 0) {
 		if e := responses[i+1].Error; e != nil {

@@ -90,7 +90,7 @@ func (c *Candidate) Resign(ctx context.Context) error {
 	switch {
 	case ctx == nil:
 		return nilContext("Resign")
-	case !c.begun.Load() && (c.closing.Load() || c.sess.Closed()):
+	case c.closing.Load() || c.sess.Closed():
 		return c.waitError("Resign", ctx, ErrClosed)
 	case !c.begun.Load():
 		return nil
@@ -113,9 +113,10 @@ func (c *Candidate) Resign(ctx context.Context) error {
 }
 
 // Shutdown leaves for good, gracefully: the term ends, NotLeader is called, the function under Run returns, and only
-// then is the znode deleted. It returns nil when the znode is gone, or goes with a client that is closed, and where there
-// never was one. When ctx ends first it returns ctx's error; leaving goes on by itself, and the znode stays until the
-// work returns or the client is closed. Calling it again, or after Close, waits for the same.
+// then is the znode deleted. It returns nil when the znode is gone, or where there never was one. When ctx ends first it
+// returns ctx's error; leaving goes on by itself, and the znode stays until the work returns or the client is closed.
+// Closing the client meanwhile has it return ErrClosed. Calling it again, or after Close, waits for the same; when the
+// client is closed already there is nothing left to do, and it returns nil.
 func (c *Candidate) Shutdown(ctx context.Context) error {
 	if ctx == nil {
 		return nilContext("Shutdown")
@@ -123,7 +124,12 @@ func (c *Candidate) Shutdown(ctx context.Context) error {
 	if !c.close() {
 		return nil
 	}
-	err := c.wait(ctx, func(v snapshot) (bool, error) { return v.closed, nil })
+	err := c.wait(ctx, func(v snapshot) (bool, error) {
+		if v.cut {
+			return false, ErrClosed
+		}
+		return v.closed, nil
+	})
 	return c.waitError("Shutdown", ctx, err)
 }
 
@@ -176,8 +182,7 @@ func (c *Candidate) busy() bool {
 
 // withdraw leaves the line when Run ends, and waits for it as long as ctx allows.
 func (c *Candidate) withdraw(ctx context.Context) {
-	if c.send(ctx, machine.Withdraw{}) != nil {
-		c.post(machine.Withdraw{})
+	if !c.begun.Load() || c.send(context.WithoutCancel(ctx), machine.Withdraw{}) != nil { // which takes no time
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, closeWait)

@@ -26,9 +26,9 @@ type Place struct {
 	Unique  bool   // no other candidate's names begin with Prefix
 	Data    []byte
 	ACL     []zk.ACL
-	// Claimed reports whether a znode is known to be another candidate's of this client. Only needed where
-	// names are not unique.
-	Claimed func(name string) bool
+	Claims  *Claims // the client's; only needed where names are not unique
+
+	claimed string // full path of the znode that is known to be this candidate's
 }
 
 // Fault sorts an error by what the election makes of it.
@@ -64,8 +64,12 @@ const pathTries = 5
 // Create makes the candidate's znode, and the election path if it is missing. A nil error and an empty name
 // do not occur together.
 func (p *Place) Create() (name string, err error) {
+	defer p.turn()()
 	for range pathTries {
 		if name, err = p.create(); !errors.Is(err, zk.ErrNoNode) {
+			if err == nil {
+				p.claim(name)
+			}
 			return name, err
 		}
 		if err := p.makePath(); err != nil {
@@ -126,6 +130,7 @@ const unimplemented = "unknown error: -6"
 // Recover looks for znodes that an earlier create of this candidate made without our knowing. It returns the
 // one that belongs to the present session, if there is one, and removes all others.
 func (p *Place) Recover() (name string, err error) {
+	defer p.turn()()
 	mine, id, err := p.find()
 	if errors.Is(err, zk.ErrNoNode) {
 		return "", nil // no path, no znode
@@ -141,8 +146,9 @@ func (p *Place) Recover() (name string, err error) {
 			return "", err
 		case stat.EphemeralOwner == id && name == "":
 			name = n
+			p.claim(name)
 		default:
-			if err := p.Delete(n); err != nil && !errors.Is(err, zk.ErrNoNode) {
+			if err := p.remove(n); err != nil && !errors.Is(err, zk.ErrNoNode) {
 				return "", err
 			}
 		}
@@ -189,7 +195,7 @@ func (p *Place) find() (names []string, id int64, err error) {
 // isOurs goes by the name where that is unique; else by a znode's being this session's, with our data, and nobody
 // else's that we know of.
 func (p *Place) isOurs(name string, id int64) (bool, error) {
-	if !strings.HasPrefix(name, p.Prefix) || p.Unique || p.Claimed(name) {
+	if !strings.HasPrefix(name, p.Prefix) || p.Unique || p.others(name) {
 		return p.Unique && strings.HasPrefix(name, p.Prefix), nil
 	}
 	data, stat, err := p.get(name)
@@ -333,7 +339,15 @@ func (p *Place) Missing(names []string) (gone []string, err error) {
 // Delete removes a znode of this candidate. Where names are not unique, it looks first whose the znode is: after the
 // whole path was deleted the counter starts again, and the name may be another candidate's by now.
 func (p *Place) Delete(name string) error {
+	defer p.turn()()
+	return p.remove(name)
+}
+
+func (p *Place) remove(name string) error {
 	if !p.Unique {
+		if p.others(name) {
+			return zk.ErrNoNode
+		}
 		if _, stat, err := p.get(name); err != nil || stat.EphemeralOwner != p.Session.State().ID {
 			return cmp.Or(err, error(zk.ErrNoNode))
 		}

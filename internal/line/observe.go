@@ -22,8 +22,17 @@ func member(path string, data []byte, stat *zk.Stat) Member {
 }
 
 // Members reads the line at path, first in line first, at most limit of them (0: all). Those who leave
-// meanwhile are left out.
+// meanwhile are left out; when all do, it looks who has come.
 func Members(ctx context.Context, s *session.Session, path string, limit int) ([]Member, error) {
+	for {
+		all, empty, err := members(ctx, s, path, limit)
+		if len(all) > 0 || empty || err != nil {
+			return all, err
+		}
+	}
+}
+
+func members(ctx context.Context, s *session.Session, path string, limit int) (all []Member, empty bool, err error) {
 	line, err := session.Call(ctx, s, func() ([]string, error) {
 		children, _, err := s.Conn().Children(path)
 		if err != nil {
@@ -32,25 +41,24 @@ func Members(ctx context.Context, s *session.Session, path string, limit int) ([
 		return inLine(s.Conn(), path, children)
 	})
 	if errors.Is(err, zk.ErrNoNode) {
-		return nil, nil
+		return nil, true, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	var all []Member
 	for _, name := range line {
 		m, err := read(ctx, s, znode.Join(path, name))
 		switch {
 		case errors.Is(err, zk.ErrNoNode):
 			continue
 		case err != nil:
-			return nil, err
+			return nil, false, err
 		}
 		if all = append(all, m); len(all) == limit {
 			break
 		}
 	}
-	return all, nil
+	return all, len(line) == 0, nil
 }
 
 func read(ctx context.Context, s *session.Session, path string) (Member, error) {

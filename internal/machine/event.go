@@ -52,7 +52,15 @@ func (Start) apply(m *Machine) {
 
 func (Withdraw) apply(m *Machine) {
 	m.started = false
+	m.giveUp()
 	m.endTerm(Resigned)
+}
+
+// giveUp has a leader's znode go once its work has returned, even if the candidate is to stand again by then.
+func (m *Machine) giveUp() {
+	if m.state == Leading || m.state == Stopping {
+		m.rejoin = m.node != ""
+	}
 }
 
 // A candidate that is not first has nothing to give up and keeps its place.
@@ -73,6 +81,7 @@ func (Close) apply(m *Machine) {
 func (ev Health) apply(m *Machine) {
 	m.healthy = ev.OK
 	if !ev.OK {
+		m.giveUp()
 		m.endTerm(BecameUnhealthy)
 	}
 }

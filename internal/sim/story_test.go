@@ -70,7 +70,8 @@ func (s story) adopt(dial zk.Dialer, opts ...election.ClientOption) *election.Cl
 		zk.WithDialer(dial), zk.WithLogInfo(false), zk.WithLogger(mute{}), zk.WithHostProvider(new(asGiven)))
 	require.NoError(s, err)
 	s.Cleanup(conn.Close)
-	c, err := election.NewClient(conn, 10*time.Second, append(opts, election.WithClientLogger(quiet))...)
+	opts = append([]election.ClientOption{election.WithClientLogger(quiet)}, opts...)
+	c, err := election.NewClient(conn, 10*time.Second, opts...)
 	require.NoError(s, err)
 	s.closeLater(c)
 	return c
