@@ -57,12 +57,13 @@ type hub struct {
 	leading   *Term // begun and not ended, as far as listeners have been told
 }
 
-// mailbox is one listener with what it has still to be told. Its goroutine lives only while there is something.
+// mailbox is one listener with what it has still to be told.
 type mailbox struct {
 	listener Listener
-	queue    []notice
-	busy     bool // the goroutine runs
+	notices  sequence
+	open     int  // notices that it has not returned from
 	late     bool // it has outstayed a hand-over, and has not caught up since
+	removed  bool // it is told nothing more
 }
 
 type notice struct {
@@ -86,13 +87,9 @@ func (h *hub) add(l Listener) (remove func()) {
 	}
 	return func() {
 		h.mu.Lock()
+		defer h.mu.Unlock()
 		delete(h.listeners, m)
-		dropped := m.queue
-		m.queue = nil
-		h.mu.Unlock()
-		for _, n := range dropped {
-			n.finish()
-		}
+		m.removed = true
 	}
 }
 
@@ -164,51 +161,38 @@ func (f *farewell) end() {
 
 // put is called with the lock held.
 func (h *hub) put(m *mailbox, n notice) {
-	m.queue = append(m.queue, n)
-	if !m.busy {
-		m.busy = true
-		go h.deliver(m)
-	}
+	m.open++
+	m.notices.run(func() { h.tell(m, n) })
 }
 
-func (h *hub) deliver(m *mailbox) {
-	done := false
-	defer func() {
-		if !done { // a callback ended its goroutine, as a test's FailNow does
-			go h.deliver(m)
-		}
-	}()
-	for {
-		h.mu.Lock()
-		if len(m.queue) == 0 {
-			m.busy, m.late, done = false, false, true
-			h.mu.Unlock()
-			return
-		}
-		n := m.queue[0]
-		m.queue = m.queue[1:]
-		h.mu.Unlock()
-		h.call(m.listener, n)
-	}
-}
-
-func (h *hub) call(l Listener, n notice) {
-	defer n.finish()
+func (h *hub) tell(m *mailbox, n notice) {
+	defer h.told(m, n)
 	defer logPanic(h.log, "a leadership listener panicked")
-	if n.lost {
-		l.NotLeader(n.term)
-	} else {
-		l.IsLeader(n.term)
+	h.mu.Lock()
+	removed := m.removed
+	h.mu.Unlock()
+	switch {
+	case removed:
+	case n.lost:
+		m.listener.NotLeader(n.term)
+	default:
+		m.listener.IsLeader(n.term)
 	}
 }
 
-func (n notice) finish() {
+func (h *hub) told(m *mailbox, n notice) {
 	if n.done != nil {
 		n.done()
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if m.open--; m.open == 0 {
+		m.late = false
+	}
 }
 
-// sequence runs functions in the order given, on a goroutine that lives only while there are any. The zero value is ready.
+// sequence runs functions in the order given, on a goroutine that lives only while there are any. One that ends its
+// goroutine, as a test's FailNow does, ends only itself. The zero value is ready.
 type sequence struct {
 	mu    sync.Mutex // guards the following; no function runs under it
 	queue []func()
@@ -228,7 +212,7 @@ func (s *sequence) run(f func()) {
 func (s *sequence) drain() {
 	done := false
 	defer func() {
-		if !done { // the user's code ended its goroutine
+		if !done {
 			go s.drain()
 		}
 	}()
