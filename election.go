@@ -115,18 +115,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 	"unicode"
 
 	"github.com/go-zookeeper/zk"
 
 	"github.com/zkelection/election/internal/line"
-	"github.com/zkelection/election/internal/machine"
 	"github.com/zkelection/election/internal/session"
 	"github.com/zkelection/election/internal/znode"
 )
@@ -296,8 +296,9 @@ func nilContext(method string) error { return fmt.Errorf("election: %s: ctx is n
 // What Connect learns by reading along, such a client has to find out by requests of its own. So its first candidate
 // leads at the earliest 21/80 of the session timeout after NewClient; the connection's loss is noticed within a
 // tenth of a second, not at once; and calls that the driver has not answered when the client is closed end only
-// when it does. Nor can it be guarded against what the driver does with a failed write or a server that accepts and
-// never answers, which can hold it up for minutes: prefer Connect.
+// when it does. Nor can it be guarded against what the driver does with a failed write, or a server that accepts and
+// never answers, which can hold it up for minutes, or against its data race between setting watches again and reading
+// replies: prefer Connect.
 //
 // WithSessionTimeout, WithTLS, WithDialer and WithHostProvider do not apply and are refused. WithAuth authenticates in
 // the background; Start, Await and Run wait for that, and return the error if ZooKeeper refuses.
@@ -513,10 +514,13 @@ func public(err error) error {
 	return err
 }
 
-// lostConnection reports whether err is the driver's word for a request that got no answer.
+// lostConnection reports whether err is the driver's word for a request that got no answer, or, on a connection of the
+// caller's, the network's for one that could not be written.
 func lostConnection(err error) bool {
+	var network net.Error
 	return errors.Is(err, zk.ErrConnectionClosed) || errors.Is(err, zk.ErrNoServer) ||
-		errors.Is(err, zk.ErrSessionExpired) || errors.Is(err, zk.ErrSessionMoved)
+		errors.Is(err, zk.ErrSessionExpired) || errors.Is(err, zk.ErrSessionMoved) ||
+		errors.As(err, &network) && !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.ErrClosedPipe)
 }
 
 func (c *Client) participant(m line.Member) Participant {
@@ -545,264 +549,4 @@ func (c *Client) strike(cand *Candidate) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.candidates, cand)
-}
-
-// Term is one unbroken reign of one candidate. It is over when its context has ended, and stays so. HasLeadership is false
-// by then, until another term begins. It is safe for concurrent use.
-type Term struct {
-	cand   *Candidate
-	number uint64 // of the machine's, so that what comes late is told apart
-	node   string
-	token  int64
-	lease  *session.Lease
-	began  time.Time
-	ctx    termContext
-
-	over  atomic.Bool // set under mu, before the context is cancelled; never goes back
-	parts atomic.Int32
-
-	mu      sync.Mutex // guards the following; the context is cancelled under it, so that cause and over agree
-	cancel  context.CancelCauseFunc
-	timer   *time.Timer
-	works   int  // functions under Run
-	settled bool // the machine knows that the term is over
-}
-
-// Parts that must be over before the znode may go: the work, and telling the listeners.
-const termParts = 2
-
-func newTerm(c *Candidate, begin machine.BeginTerm, lease *session.Lease) *Term {
-	t := &Term{cand: c, number: begin.Term, node: begin.Node, token: begin.Token, lease: lease, began: time.Now()}
-	inner, cancel := context.WithCancelCause(context.Background())
-	t.ctx, t.cancel = termContext{inner, t}, cancel
-	t.parts.Store(termParts)
-	return t
-}
-
-// termContext is cancelled when the term ends, and its Err asks the clock. It shares the inner context's Done
-// channel and values, so contexts derived from it cost no goroutine. It has no deadline: the lease's end moves, and a
-// deadline that moves would misguide the contexts derived from it.
-type termContext struct {
-	context.Context
-	term *Term
-}
-
-func (c termContext) Err() error {
-	if c.term.live(time.Now()) {
-		return nil
-	}
-	c.term.wait()
-	return c.Context.Err()
-}
-
-// Context is cancelled when the term ends; context.Cause says why, with one of this package's errors. Its Err compares
-// the lease with the clock at each call, so after a pause of the process it is right at once; its Done channel
-// closes as soon as a goroutine has run. Use Err, or HasLeadership, right before an act, and Done to stop waiting.
-func (t *Term) Context() context.Context { return t.ctx }
-
-// Done is closed when the term has ended: the context's channel.
-func (t *Term) Done() <-chan struct{} { return t.ctx.Done() }
-
-// Err is nil while the term lasts, then why it ended: ErrLeaseExpired, ErrSessionExpired, ErrNodeDeleted,
-// ErrDisconnected, ErrResigned, ErrUnhealthy or ErrClosed. It asks the clock, like the context's Err.
-func (t *Term) Err() error {
-	if t.live(time.Now()) {
-		return nil
-	}
-	t.wait()
-	return context.Cause(t.ctx.Context)
-}
-
-// Token is the fencing token: the czxid of the candidate's znode, strictly larger for every later leader of the
-// path, also when the path has been deleted and made anew. It is the same in two terms on one znode, between which
-// nobody else led. Pass it along with every write to a resource that remembers the largest it has seen and
-// refuses smaller ones.
-func (t *Term) Token() int64 { return t.token }
-
-// Deadline is the end of the lease as known now; it moves on as the lease is renewed. Past it the term is over.
-func (t *Term) Deadline() time.Time { return t.lease.End() }
-
-// String names the term in one line, for logs.
-func (t *Term) String() string {
-	return fmt.Sprintf("term of %s at %s, token %#x", t.cand.cfg.id, t.cand.path, t.token)
-}
-
-// live compares the lease with the clock. Whoever finds it over ends the term: a proof that comes late
-// must not bring it back.
-func (t *Term) live(now time.Time) bool {
-	if t.over.Load() {
-		return false
-	}
-	if t.lease.Live(now) {
-		return true
-	}
-	t.end(ErrLeaseExpired)
-	t.cand.post(machine.LeaseOver{Term: t.number})
-	return false
-}
-
-// end takes the belief away. The first cause counts.
-func (t *Term) end(cause error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.over.Load() {
-		t.over.Store(true)
-		t.cancel(cause)
-	}
-}
-
-// wait returns when an end that has begun is complete.
-func (t *Term) wait() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-}
-
-// watchLease ends the term when its lease ends without anybody asking. The timer is set anew only when it
-// fires: renewals leave it alone.
-func (t *Term) watchLease() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.timer = time.AfterFunc(t.lease.Remaining(time.Now()), t.onTimer)
-}
-
-func (t *Term) onTimer() {
-	now := time.Now()
-	if !t.live(now) {
-		return
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.settled {
-		t.timer.Reset(max(t.lease.Remaining(now), time.Millisecond))
-	}
-}
-
-// settle completes a term's end on the machine's side: the listeners are told, and the machine hears when that and
-// the work are done.
-func (t *Term) settle() {
-	t.mu.Lock()
-	t.timer.Stop()
-	t.settled = true
-	idle := t.works == 0
-	t.mu.Unlock()
-	if idle {
-		t.partDone()
-	} else if t.cand.cfg.overrun != nil {
-		time.AfterFunc(t.cand.cfg.grace, t.overrun)
-	}
-	t.cand.hub.lost(t, t.partDone)
-}
-
-func (t *Term) partDone() {
-	if t.parts.Add(-1) == 0 {
-		t.cand.post(machine.Stopped{Term: t.number})
-	}
-}
-
-func (t *Term) overrun() {
-	if t.working() {
-		defer logPanic(t.cand.log, "the overrun function panicked")
-		t.cand.cfg.overrun(t)
-	}
-}
-
-func (t *Term) working() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.works > 0
-}
-
-// join counts a function that works under the term; false if it is over already.
-func (t *Term) join() bool {
-	if !t.live(time.Now()) {
-		return false
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.over.Load() {
-		return false
-	}
-	t.works++
-	return true
-}
-
-func (t *Term) leave() {
-	t.mu.Lock()
-	t.works--
-	last := t.works == 0 && t.settled
-	t.mu.Unlock()
-	if last {
-		t.partDone()
-	}
-}
-
-// Guard applies ZooKeeper writes atomically with the proof that this term's znode still exists, so they commit
-// only if no later leader can have begun. ops are *zk.CreateRequest, *zk.DeleteRequest, *zk.SetDataRequest and
-// *zk.CheckVersionRequest, with paths below the client's chroot; without any, Guard is that proof alone. One
-// response is returned for each.
-//
-// Errors: ErrTermOver when the term is over, or ZooKeeper found its znode gone: nothing was applied. An error that
-// names one of ops and wraps the driver's (zk.ErrBadVersion, say): nothing was applied, and the term lasts; of one that
-// is of another type, nil, or has a bad path, nothing was sent. ErrDisconnected, ErrClosed (the client was closed
-// meanwhile), or ctx's error: no answer came, all of ops were applied or none, and only reading tells; a ctx that had
-// ended before sends nothing, and the error says so. Guard returns within 100 ms of ctx's end.
-//
-// With a naming that has no UUID the proof goes by a name that can come again: after the whole path was deleted by
-// hand and made anew, it may find another's znode until this candidate has noticed.
-func (t *Term) Guard(ctx context.Context, ops ...any) ([]zk.MultiResponse, error) {
-	if ctx == nil {
-		return nil, nilContext("Guard")
-	}
-	all, err := line.Guarded(t.cand.place.Node(t.node), t.cand.client.full, ops)
-	if err != nil {
-		return nil, fmt.Errorf("election: Guard: %w", err)
-	}
-	if err := t.Err(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrTermOver, err)
-	}
-	if ctx.Err() != nil {
-		return nil, fmt.Errorf("election: Guard: nothing was sent: %w", session.CtxError(ctx))
-	}
-	sess := t.cand.sess
-	responses, err := session.Call(ctx, sess, func() (res []zk.MultiResponse, err error) {
-		_, err = sess.Write(func(c *zk.Conn) (err error) {
-			res, err = c.Multi(all...)
-			return err
-		})
-		return res, err
-	})
-	if !session.Answered(err) && (ctx.Err() != nil || errors.Is(err, session.ErrClosed)) {
-		return nil, fmt.Errorf("election: Guard: the outcome is unknown: %w", public(err))
-	}
-	return t.judge(responses, err)
-}
-
-// judge tells whose error it is. The driver returns the first failing operation's error; an operation after
-// that one has RuntimeInconsistency, one before it none (DataTree.processTxn).
-func (t *Term) judge(responses []zk.MultiResponse, err error) ([]zk.MultiResponse, error) {
-	chroot := t.cand.client.chroot
-	for i := range responses {
-		responses[i].String = strings.TrimPrefix(responses[i].String, chroot)
-	}
-	switch {
-	case err == nil:
-		return responses[1:], nil
-	case len(responses) > 0 && errors.Is(responses[0].Error, zk.ErrNoNode), errors.Is(err, zk.ErrSessionExpired):
-		t.cand.post(machine.Tick{}) // have the candidate look at its znode
-		return nil, fmt.Errorf("%w: its znode is gone: %w", ErrTermOver, err)
-	case len(responses) > 0 && responses[0].Error != nil:
-		return nil, fmt.Errorf("election: Guard: check of the term's znode: %w", responses[0].Error)
-	}
-	if errors.Is(err, zk.ErrShortBuffer) { // the driver's own limit, 1.5 MiB
-		return nil, fmt.Errorf("election: Guard: ops are too large, nothing was sent: %w", err)
-	}
-	for i := range max(len(responses)-1, 0) {
-		if e := responses[i+1].Error; e != nil {
-			return responses[1:], fmt.Errorf("election: Guard: operation %d: %w", i, e)
-		}
-	}
-	if session.Answered(err) {
-		return nil, fmt.Errorf("election: Guard: %w", err)
-	}
-	return nil, fmt.Errorf("election: Guard: the outcome is unknown: %w: %w", ErrDisconnected, err)
 }

@@ -20,7 +20,8 @@
 // ./internal/sim -run Soak -v -timeout 2h" plays new seeds for as long as it is told.
 //
 // TestEachMutationIsCaught breaks one rule of the library at a time and has the suite notice. Beside the schedules the
-// package holds single stories, told in virtual time: what chance plays too rarely, and what takes an exact moment.
+// package holds single stories, told in virtual time: what chance plays too rarely, and what takes an exact moment. And
+// TestAnyOrderOfCallsKeepsTheContract plays random calls on one candidate, many at a time, and judges each.
 //
 // A soak of one hour on two cores: 12,216 schedules, 2,036 hours of virtual time (85 days), 2,324,992 faults and 747,431
 // terms; no violation. The faults by kind, "leave" being how candidates left that were told to:

@@ -47,7 +47,7 @@ var mutations = []mutation{
 		{"internal/session/lease.go", "t * 11 / 12", "t * 12 / 12"},
 	}, 1500, wakeCutOff},
 	{"nobody watches the clock", []edit{
-		{"election.go", "time.AfterFunc(t.lease.Remaining(time.Now()), t.onTimer)", "time.AfterFunc(24*time.Hour, t.onTimer)"},
+		{"latch.go", "time.AfterFunc(t.lease.Remaining(time.Now()), t.onTimer)", "time.AfterFunc(24*time.Hour, t.onTimer)"},
 	}, 20, ""},
 	{"no lease at all", []edit{
 		{"internal/session/lease.go", "return e != nil && now.Sub(e.from) < e.d && now.UnixNano()-e.wall < int64(e.d)", "return e != nil"},
