@@ -681,9 +681,8 @@ func (c *Candidate) metric(f func(Metrics)) {
 	}
 }
 
-// dismiss ends the term since the client closes; with leave, it also has the znode removed.
+// dismiss ends the term since the client closes; with leave, it also has the znode removed. closing has been set.
 func (c *Candidate) dismiss(leave bool) {
-	c.closing.Store(true)
 	if t := c.term.Load(); t != nil {
 		t.end(ErrClosed)
 		leave = true

@@ -412,6 +412,9 @@ func (c *Client) dismiss(all []*Candidate) (left int) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), bound)
 	defer cancel()
+	for _, cand := range all { // before the first one leaves, so that none of the others takes over
+		cand.closing.Store(true)
+	}
 	for _, cand := range all {
 		cand.dismiss(c.sess.Adopted())
 	}

@@ -30,10 +30,10 @@ func runOnce(s story, x *election.Candidate) {
 	require.False(s, x.HasLeadership(), "Run has returned")
 }
 
-// leave closes a candidate and has its callbacks return, which its client does not wait for.
+// leave closes a candidate and has its work and its callbacks return, which its client does not wait for.
 func leave(s story, x *election.Candidate) {
 	require.NoError(s, x.Close())
-	time.Sleep(time.Minute)
+	time.Sleep(2 * time.Minute)
 }
 
 // slowToHear makes a candidate's terms take their time to end.

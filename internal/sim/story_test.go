@@ -505,6 +505,7 @@ func TestStartWaitsForAZnodeThatIsThereNow(t *testing.T) {
 				require.ErrorIs(s, x.Start(ctx), context.DeadlineExceeded)
 				require.NoError(s, x.Start(s.Context()))
 				require.Len(s, s.e.Children(job), 1)
+				leave(s, x)
 			})
 		})
 	}
