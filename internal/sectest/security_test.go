@@ -63,6 +63,7 @@ func TestACandidateLeadsOverTLSAndAcrossAReconnect(t *testing.T) {
 	require.Eventually(t, func() bool { return p.Stats().Connections > 1 && cand.Status().Connected }, patience, 5*time.Millisecond)
 	_, err = term.Guard(within(t, patience), &zk.CreateRequest{Path: "/secured", Acl: zk.WorldACL(zk.PermAll)})
 	require.NoError(t, err)
+	require.NoError(t, c.Close())
 }
 
 // refused connects with a config that the server's certificate does not satisfy.
