@@ -1,12 +1,16 @@
 package zksim_test
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
 	"net"
 	"os"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -20,7 +24,35 @@ var record = flag.Bool("record", false, "write a real ZooKeeper's answers to tes
 var realOptions = []zktest.Option{zktest.WithConfig("extendedTypesEnabled", "false"),
 	zktest.WithSystemProperty("znode.container.checkIntervalMs", "500"), zktest.WithCounters(counters())}
 
-func realSite(addrs string) site { return site{strings.Split(addrs, ","), net.DialTimeout} }
+func realSite(addrs string) site {
+	servers := strings.Split(addrs, ",")
+	return site{servers, net.DialTimeout, func(t *testing.T) { settle(t, servers) }}
+}
+
+var lastZxid = regexp.MustCompile(`Zxid: 0x([0-9a-f]+)`)
+
+// settle waits until the servers have applied what any of them has.
+func settle(t *testing.T, servers []string) {
+	const patience = 30 * time.Second
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	zxid := func(addr string) uint64 {
+		text, err := zktest.FourLetterAt(ctx, addr, "srvr")
+		require.NoError(t, err)
+		found := lastZxid.FindStringSubmatch(text)
+		require.NotNil(t, found, text)
+		n, err := strconv.ParseUint(found[1], 16, 64)
+		require.NoError(t, err)
+		return n
+	}
+	var newest uint64
+	for _, addr := range servers {
+		newest = max(newest, zxid(addr))
+	}
+	for _, addr := range servers {
+		require.Eventually(t, func() bool { return zxid(addr) >= newest }, patience, time.Millisecond)
+	}
+}
 
 // Both answer here and now, and the record is still what the original says.
 func TestRealZooKeeperAnswersAsZksimDoes(t *testing.T) {

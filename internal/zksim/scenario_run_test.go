@@ -26,7 +26,7 @@ func recorded(t *testing.T) map[string][]string {
 func simulated(t *testing.T, sc scenario, n int) (answers []string) {
 	inBubble(t, conformant(n), func(t *testing.T, e *zksim.Ensemble) {
 		prepare(t, e, sc)
-		answers = play(t, sc, site{strings.Split(e.ConnectString(), ","), e.Dialer()})
+		answers = play(t, sc, site{servers: strings.Split(e.ConnectString(), ","), dial: e.Dialer()})
 	})
 	return answers
 }

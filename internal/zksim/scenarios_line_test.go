@@ -122,6 +122,7 @@ var lineScenarios = []scenario{
 		s.make("/a")
 		_, err := s.c.SetACL(s.at("/a"), zk.WorldACL(zk.PermRead), -1)
 		s.tell("acl", err)
+		s.everywhere()
 		for _, bad := range []any{&zk.SetDataRequest{Path: s.at("/a"), Version: -1}, &zk.CreateRequest{Path: s.at("/a/b"), Acl: open},
 			&zk.DeleteRequest{Path: s.at("/a/b"), Version: -1}} {
 			res, err := s.c.Multi(&zk.SetDataRequest{Path: s.dir, Version: -1}, bad)

@@ -155,6 +155,7 @@ var basicScenarios = []scenario{
 			st, err := s.c.SetACL(s.at("/a"), ro, v)
 			s.tell("set acl", v, st, err)
 		}
+		s.everywhere()
 		s.set("/a", "x", -1)
 		s.look("/a")
 		_, err := s.c.SetACL(s.at("/none"), ro, -1)

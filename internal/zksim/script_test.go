@@ -64,6 +64,15 @@ func (s *script) back() {
 	require.NoError(s.t, err)
 }
 
+// everywhere waits until what was answered is true on all servers. A follower answers as soon as it has applied a
+// transaction itself, and the leader, which may be later, checks writes by the ACLs that it has applied: a change that
+// is on its way still bears the old ones there (PrepRequestProcessor.pRequest2Txn, setACL).
+func (s *script) everywhere() {
+	if s.site.settle != nil {
+		s.site.settle(s.t)
+	}
+}
+
 // session opens one more.
 func (s *script) session() *zk.Conn {
 	return s.sessionThrough(&gate{dial: s.site.dial}, 10*time.Second)
