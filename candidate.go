@@ -468,7 +468,9 @@ func (c *Candidate) perform(a machine.Action) {
 	case machine.Check:
 		c.ask(func() { c.check(a) })
 	case machine.Delete:
-		c.ask(func() { c.remove(a) })
+		if !c.client.ending.Load() { // thousands of these would hold up the request that does the same for all
+			c.ask(func() { c.remove(a) })
+		}
 	case machine.Renew:
 		c.keep(a.On, a.Node)
 	case machine.BeginTerm:

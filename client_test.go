@@ -30,9 +30,9 @@ const cancelBound = 100*time.Millisecond + 150*time.Millisecond
 func cancelled(t *testing.T, name string, f func(context.Context) error) {
 	t.Helper()
 	const patient = 100 * time.Millisecond
+	began := time.Now() // before the context does
 	ctx, cancel := context.WithTimeout(context.Background(), patient)
 	defer cancel()
-	began := time.Now()
 	err := f(ctx)
 	over := time.Since(began) - patient
 	require.ErrorIs(t, err, context.DeadlineExceeded, name)

@@ -121,6 +121,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode"
 
@@ -221,6 +222,7 @@ type Client struct {
 	acl    []zk.ACL // of znodes whose candidate names none
 	states sequence // of the session, on their way to the log
 	claims *line.Claims
+	ending atomic.Bool // the session is about to end, and takes the znodes along
 
 	pending *authentication // nil if there is none to wait for
 
@@ -385,6 +387,7 @@ func (c *Client) Close() error {
 	if !first {
 		return nil
 	}
+	c.ending.Store(!c.sess.Adopted())
 	left := c.dismiss(all)
 	ended := c.sess.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), tellGrace)

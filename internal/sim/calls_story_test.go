@@ -222,6 +222,26 @@ func TestResignOfAClosedCandidateSaysSo(t *testing.T) {
 	})
 }
 
+func TestAClosedClientsZnodesGoWithItsSession(t *testing.T) {
+	tell(t, func(s story) {
+		a := s.client("a")
+		for range 10 {
+			s.start(a)
+		}
+		var deletes atomic.Int32
+		defer s.e.OnReply(func(r zksim.Reply) bool {
+			if r.Op == zksim.OpDelete {
+				deletes.Add(1)
+			}
+			return false
+		})()
+		time.Sleep(time.Minute)
+		require.NoError(s, a.Close())
+		assert.Empty(s, s.e.Children(job))
+		assert.Zero(s, deletes.Load(), "znodes removed one by one")
+	})
+}
+
 // lastState is a Metrics that keeps the state it heard of last.
 type lastState struct {
 	mu sync.Mutex
