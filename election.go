@@ -65,8 +65,8 @@
 // # G5 No candidate is lost, none is left behind
 //
 // While the client is open and ZooKeeper answers, a started candidate has one znode, a closed one none. A create whose
-// reply was lost is followed up: names carry a UUID (or see Naming), so the znode is found again and used or removed. After a
-// session has expired, or an operator has deleted the znode or the whole path, the candidate stands again by
+// reply was lost is followed up: names carry a UUID (or see Naming), so the znode is found again and used or removed.
+// After a session has expired, or an operator has deleted the znode or the whole path, the candidate stands again by
 // itself, at the back of the line.
 //
 // # G6 Somebody leads
@@ -479,9 +479,10 @@ func (c *Client) members(ctx context.Context, method, path string, limit int) ([
 // change. A participant comes with a nil error; ErrNoLeader comes when nobody stands, ErrDisconnected when the
 // connection is down and it cannot know, both with a zero Participant, and the state again when it is back. It
 // watches one znode, not the line; the driver keeps that watch until the leader changes, also when nobody follows any
-// more. States that follow each other faster than they are consumed are merged into the
-// latest. What ZooKeeper answers instead (zk.ErrNoAuth, say) is yielded like a state, and it is asked again every second.
-// The sequence ends when ctx ends, or with ErrClosed when the client is closed; a bad path yields one error that names it.
+// more. States that follow each other faster than they are consumed are merged into the latest.
+//
+// What ZooKeeper answers instead (zk.ErrNoAuth, say) is yielded like a state, and it is asked again every second. The
+// sequence ends when ctx ends, or with ErrClosed when the client is closed; a bad path yields one error that names it.
 func (c *Client) Observe(ctx context.Context, path string) iter.Seq2[Participant, error] {
 	return func(yield func(Participant, error) bool) {
 		if ctx == nil || c.sess == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"net"
 	"os"
 	"regexp"
@@ -36,21 +37,28 @@ func settle(t *testing.T, servers []string) {
 	const patience = 30 * time.Second
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	zxid := func(addr string) uint64 {
+	zxid := func(addr string) (uint64, error) {
 		text, err := zktest.FourLetterAt(ctx, addr, "srvr")
-		require.NoError(t, err)
+		if err != nil {
+			return 0, err
+		}
 		found := lastZxid.FindStringSubmatch(text)
-		require.NotNil(t, found, text)
-		n, err := strconv.ParseUint(found[1], 16, 64)
-		require.NoError(t, err)
-		return n
+		if found == nil {
+			return 0, fmt.Errorf("no zxid in %q", text)
+		}
+		return strconv.ParseUint(found[1], 16, 64)
 	}
 	var newest uint64
 	for _, addr := range servers {
-		newest = max(newest, zxid(addr))
+		n, err := zxid(addr)
+		require.NoError(t, err)
+		newest = max(newest, n)
 	}
 	for _, addr := range servers {
-		require.Eventually(t, func() bool { return zxid(addr) >= newest }, patience, time.Millisecond)
+		require.Eventually(t, func() bool {
+			n, err := zxid(addr)
+			return err == nil && n >= newest
+		}, patience, time.Millisecond)
 	}
 }
 
