@@ -222,6 +222,27 @@ func TestResignOfAClosedCandidateSaysSo(t *testing.T) {
 	})
 }
 
+func TestAListenerThatIsRemovedIsToldNothingMore(t *testing.T) {
+	tell(t, func(s story) {
+		x := s.candidate(s.client("a"))
+		var began, told atomic.Int32
+		remove := x.AddListener(election.ListenerFuncs{
+			OnIsLeader:  func(*election.Term) { began.Add(1); time.Sleep(time.Minute) },
+			OnNotLeader: func(*election.Term) { told.Add(1) },
+		})
+		_, err := x.Await(s.Context())
+		require.NoError(s, err)
+		synctest.Wait()
+		require.EqualValues(s, 1, began.Load())
+		require.NoError(s, x.Resign(s.Context())) // its end waits behind the callback that runs
+		remove()
+		time.Sleep(time.Hour)
+		assert.True(s, x.HasLeadership(), "again")
+		assert.EqualValues(s, 1, began.Load())
+		assert.Zero(s, told.Load())
+	})
+}
+
 func TestAClosedClientsZnodesGoWithItsSession(t *testing.T) {
 	tell(t, func(s story) {
 		a := s.client("a")
