@@ -333,13 +333,17 @@ func TestStatus_SaysWhyACandidateDoesOrDoesNotLead(t *testing.T) {
 
 func TestStatus_IsOfOneMoment(t *testing.T) {
 	t.Parallel()
-	path, ctx := newPath(t), testContext(t)
+	path := newPath(t)
 	a, b := newPeer(t, path, steady), newPeer(t, path, steady)
 	startAll(a, b)
 	var looked sync.WaitGroup
+	defer looked.Wait()
 	stop := make(chan struct{})
+	defer close(stop)
 	for _, p := range []*peer{a, b} {
 		looked.Go(func() {
+			looks := time.NewTicker(50 * time.Microsecond) // without a pause it would keep the terms from beginning
+			defer looks.Stop()
 			for {
 				s := p.Status()
 				if s.Leading && !assert.Equal(t, []any{election.StateLeading, 1, (*election.Participant)(nil)},
@@ -349,7 +353,7 @@ func TestStatus_IsOfOneMoment(t *testing.T) {
 				select {
 				case <-stop:
 					return
-				default:
+				case <-looks.C:
 				}
 			}
 		})
@@ -357,11 +361,9 @@ func TestStatus_IsOfOneMoment(t *testing.T) {
 	for range 100 {
 		for _, p := range []*peer{a, b} {
 			p.leads()
-			require.NoError(t, p.Resign(ctx))
+			require.NoError(t, p.Resign(testContext(t)))
 		}
 	}
-	close(stop)
-	looked.Wait()
 }
 
 // Arguments.

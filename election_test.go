@@ -179,10 +179,12 @@ func TestG2BeliefHasADeadline_AskingAllocatesNothing(t *testing.T) {
 func TestG3WorkStopsFirst_ShutdownHandsOnWhenWorkOfTwoSecondsHasStopped(t *testing.T) {
 	t.Parallel()
 	path := newPath(t)
-	a, b := newPeer(t, path, steady), newPeer(t, path, steady)
-	w := runWork(a, 2*time.Second)
+	a := newPeer(t, path, steady)
+	w := runWork(a, func() { <-time.After(2 * time.Second) }) // the work's own slowness: nothing is waited for
 	term := receive(t, w.began, "work")
-	b.start()
+	stillRan := make(chan bool, 1)
+	b := newPeer(t, path, steady, election.WithListener(election.ListenerFuncs{
+		OnIsLeader: func(*election.Term) { stillRan <- w.runs() }})).start()
 	noOverlap(t, a, b)
 	asked := time.Now()
 	require.NoError(t, a.Shutdown(testContext(t)))
@@ -192,11 +194,11 @@ func TestG3WorkStopsFirst_ShutdownHandsOnWhenWorkOfTwoSecondsHasStopped(t *testi
 	next := receive(t, b.log.gained, "IsLeader")
 	require.Greater(t, next.Token(), term.Token())
 	require.GreaterOrEqual(t, stopped.Sub(asked), 2*time.Second)
-	require.True(t, w.gainedAfterStop(b), "the successor led while the work ran")
+	require.False(t, receive(t, stillRan, "IsLeader"), "the successor led while the work ran")
 	require.ErrorIs(t, receive(t, w.result, "Run's end"), election.ErrClosed)
 }
 
-// work is a function under Run that takes its time to stop.
+// work is a function under Run that stops when stop has returned.
 type work struct {
 	began   chan *election.Term
 	stopped chan time.Time
@@ -204,7 +206,7 @@ type work struct {
 	running sync.RWMutex // held for reading while the work runs
 }
 
-func runWork(p *peer, slow time.Duration) *work {
+func runWork(p *peer, stop func()) *work {
 	w := &work{began: make(chan *election.Term, 10), stopped: make(chan time.Time, 10), result: make(chan error, 1)}
 	go func() {
 		w.result <- p.Run(context.Background(), func(ctx context.Context, term *election.Term) error {
@@ -212,7 +214,7 @@ func runWork(p *peer, slow time.Duration) *work {
 			defer w.running.RUnlock()
 			w.began <- term
 			<-ctx.Done()
-			<-time.After(slow) // this is the work's own slowness, nothing is waited for
+			stop()
 			w.stopped <- time.Now()
 			return nil
 		})
@@ -220,9 +222,12 @@ func runWork(p *peer, slow time.Duration) *work {
 	return w
 }
 
-// gainedAfterStop compares what the successor's term says of its beginning with the work: no lock, no term.
-func (w *work) gainedAfterStop(successor *peer) bool {
-	return w.running.TryLock() && successor.HasLeadership()
+func (w *work) runs() bool {
+	if !w.running.TryLock() {
+		return true
+	}
+	w.running.Unlock()
+	return false
 }
 
 func TestG3WorkStopsFirst_SuccessorIsToldNothingWhileTheWorkRuns(t *testing.T) {
@@ -769,9 +774,8 @@ func TestG8OneWakes_TheNextTakesOverWithoutAskingAnybody(t *testing.T) {
 	a := newPeer(t, path, steady).start()
 	b := newPeer(t, path, steady).start()
 	eventually(t, func() bool { return !b.Status().LeaseEnd.IsZero() && b.Status().Ahead != nil }, "b's lease and watch")
-	mute := b.proxy.Hold(zktest.IsKind(zktest.Request, zktest.Any)) // b hears, and is not heard
+	b.proxy.Hold(zktest.IsKind(zktest.Request, zktest.Any)) // b hears, and is not heard
 	require.NoError(t, a.Close())
 	term := b.leads()
 	require.NoError(t, term.Err())
-	require.NotNil(t, mute)
 }
