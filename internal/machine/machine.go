@@ -62,7 +62,8 @@ var moves = [...][]State{
 	Closed:    {},
 }
 
-// Misses in a row after which the line is listed afresh instead of walked.
+// Misses in a row after which the line is listed afresh instead of walked, unless few of it are left to ask for: when
+// leaders leave one soon after another, a listing of all who stand behind them would cost more.
 const manyMisses = 3
 
 // Machine is one candidate. The zero value is not ready; use New.
@@ -93,6 +94,7 @@ type Machine struct {
 	// The line ahead of node. It only shrinks: whoever comes later gets a higher number.
 	listed  bool
 	ahead   []string
+	length  int    // of the line when it was listed
 	watched string // the znode ahead that a watch stands on
 	misses  int    // znodes ahead found gone since the last one found there
 	walking bool   // the one ahead is gone and the next has not been found yet
@@ -447,7 +449,7 @@ func (m *Machine) shrink(name string) {
 func (m *Machine) relist(children []string) bool {
 	ahead, found := znode.Ahead(children, m.node)
 	if found {
-		m.ahead, m.listed, m.misses = ahead, true, 0
+		m.ahead, m.listed, m.misses, m.length = ahead, true, 0, len(children)
 		if !slices.Contains(ahead, m.watched) {
 			m.watched = ""
 		}
