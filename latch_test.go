@@ -362,7 +362,7 @@ func TestRun_ReturnsWhatTheWorkReturnsAndLeavesTheLine(t *testing.T) {
 		return nil
 	})
 	require.ErrorIs(t, err, context.Canceled)
-	eventually(t, func() bool { return len(by.line(path)) == 0 }, "its leaving, which a context that has ended lets nobody wait for")
+	eventually(t, func() bool { return len(by.line(path)) == 0 }, "its leaving, for which Run waits a moment only")
 }
 
 type valueKey struct{}
@@ -378,9 +378,12 @@ func TestRun_LeadsAgainAfterEveryLossAndTheContextEndsWithTheTerm(t *testing.T) 
 		if rounds++; rounds == 4 {
 			return nil
 		}
-		if rounds == 1 {
+		switch rounds {
+		case 1:
 			require.NoError(t, p.Resign(ctx), "from inside the work it does not wait for the work")
-		} else {
+		case 2:
+			require.NoError(t, p.Resign(term.Context()), "nor with the context that it ends")
+		default:
 			by.remove(p.Status().Znode)
 		}
 		<-ctx.Done()

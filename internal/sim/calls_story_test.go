@@ -41,6 +41,28 @@ func slowToHear() election.Option {
 	return election.WithListener(election.ListenerFuncs{OnNotLeader: func(*election.Term) { time.Sleep(50 * time.Millisecond) }})
 }
 
+// A program may end when Run does.
+func TestRunHasLeftTheLineWhenItReturns(t *testing.T) {
+	tell(t, func(s story) {
+		x := s.candidate(s.client("a"))
+		for range 10 {
+			runOnce(s, x)
+			require.Empty(s, s.e.Children(job))
+		}
+		ctx, cancel := context.WithCancel(s.Context())
+		defer cancel()
+		require.ErrorIs(s, x.Run(ctx, func(context.Context, *election.Term) error {
+			s.e.Freeze(1)
+			cancel()
+			return nil
+		}), context.Canceled)
+		require.Len(s, s.e.Children(job), 1, "it is not waited for when ZooKeeper does not answer")
+		s.e.Thaw(1)
+		time.Sleep(time.Minute)
+		require.Empty(s, s.e.Children(job))
+	})
+}
+
 func TestACandidateComesBackAfterRunHoweverSoonItIsAsked(t *testing.T) {
 	for name, again := range map[string]func(s story, x *election.Candidate){
 		"Start": func(s story, x *election.Candidate) { require.NoError(s, x.Start(s.Context())) },
