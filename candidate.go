@@ -110,7 +110,7 @@ func NewCandidate(client *Client, path string, opts ...Option) (*Candidate, erro
 		cfg.wrong("client is nil, or not made by Connect or NewClient")
 	}
 	if err := znode.CheckPath(path); err != nil {
-		cfg.wrong("path %q %w", path, err)
+		cfg.wrong("path %.200q %w", path, err)
 	}
 	if err := errors.Join(cfg.errs...); err != nil {
 		return nil, fmt.Errorf("election: NewCandidate: %w", err)
@@ -350,7 +350,7 @@ func (c *Candidate) onSession(st session.State) {
 	}})
 }
 
-// LeaseGood and WitnessLost make the owner the session's Keeper.
+// keeper passes on to the owner what the session tells those who keep its lease (session.Keeper).
 type keeper struct{ c *Candidate }
 
 func (k keeper) LeaseGood() { k.c.post(machine.LeaseGood{}) }

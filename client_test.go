@@ -375,7 +375,8 @@ func TestArguments_WrongOnesAreNamedWithTheirValuesAllAtOnce(t *testing.T) {
 	_, err := election.Connect(ctx, "a:x,:1,/c//d", election.WithSessionTimeout(-time.Second), election.WithTLS(nil),
 		election.WithClientLogger(nil), election.WithDialer(nil), election.WithHostProvider(nil), election.WithAuth("", nil), nil)
 	names(t, err, `"x"`, `":1"`, `"/c//d"`, "-1s", "WithTLS", "WithClientLogger", "WithDialer", "WithHostProvider", "WithAuth", "option 6")
-	for _, bad := range []string{"", "/c", "h:0", "h:65536", "h:1,,h:2", "h:1/", "h:1/a/", "h:1/../x"} {
+	for _, bad := range []string{"", "/c", "h:0", "h:65536", "h:1,,h:2", "h:1/", "h:1/a/", "h:1/../x",
+		"two hosts:1", "h\x00:1", "h:1/😀"} {
 		_, err := election.Connect(shortContext(t, time.Millisecond), bad, election.WithClientLogger(silent))
 		if bad == "h:1/" { // the root is a chroot like none
 			require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -384,6 +385,8 @@ func TestArguments_WrongOnesAreNamedWithTheirValuesAllAtOnce(t *testing.T) {
 		names(t, err, "connectString")
 		require.NotErrorIs(t, err, context.DeadlineExceeded, bad)
 	}
+	_, err = election.Connect(ctx, "h", election.WithHostProvider((*zk.DNSHostProvider)(nil)))
+	names(t, err, "WithHostProvider")
 	_, err = election.NewClient(nil, 0, election.WithTLS(nil), election.WithSessionTimeout(time.Second))
 	names(t, err, "conn is nil", "0s", "WithTLS", "WithSessionTimeout")
 	_, err = election.NewCandidate(nil, "a//b/", election.WithID(strings.Repeat("x", 1<<20+1)), election.WithACL(nil),
@@ -391,15 +394,15 @@ func TestArguments_WrongOnesAreNamedWithTheirValuesAllAtOnce(t *testing.T) {
 		election.WithNaming("a/b"), election.WithHealthCheck(0, nil), election.WithOverrun(-1, nil))
 	names(t, err, "client is nil", `"a//b/"`, "1048577", "WithACL", "WithListener", "WithLogger", "WithMetrics", "WithMaxTerm",
 		"option 6", `"a/b"`, "WithHealthCheck: interval 0s", "WithHealthCheck: check", "WithOverrun: grace -1ns", "WithOverrun: function")
-	for _, bad := range []election.Naming{"", "job--", "{uuid}_-", "-", "."} {
+	for _, bad := range []election.Naming{"", "job--", "{uuid}_-", "-", ".", "..", "😀"} {
 		_, err := election.NewCandidate(c, "/a", election.WithNaming(bad))
-		if bad == "." { // the number makes it a name like others
-			require.NoError(t, err)
-			continue
-		}
 		names(t, err, fmt.Sprintf("WithNaming: naming %q", bad))
 	}
-	for _, bad := range []string{"", "a", "/a/", "/a//b", "/a/./b", "/a\x00b"} {
+	long := strings.Repeat("x", 1<<18+1)
+	_, err = election.NewCandidate(c, "/"+long, election.WithNaming(election.Naming(long)))
+	names(t, err, "path", "262146 bytes", "WithNaming", "262145 bytes")
+	require.Less(t, len(err.Error()), 1000)
+	for _, bad := range []string{"", "a", "/a/", "/a//b", "/a/./b", "/a\x00b", "/😀"} {
 		_, err := election.NewCandidate(c, bad)
 		names(t, err, fmt.Sprintf("%q", bad))
 		_, err = c.Leader(ctx, bad)

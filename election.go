@@ -137,8 +137,8 @@ import (
 // The errors of this package. Those marked "ends a term" are the context.Cause of a term's context and what Term.Err
 // returns; by then HasLeadership is false. Test for them with errors.Is.
 var (
-	// ErrClosed: the candidate or its client is closed. From Start, Await, Run, Resign, Guard, Leader, Participants and
-	// Observe; ends a term when the candidate or the client is closed or shut down.
+	// ErrClosed: the candidate or its client is closed. From Start, Await, Run, Resign, Shutdown, Guard, Leader,
+	// Participants and Observe; ends a term when the candidate or the client is closed or shut down.
 	ErrClosed = errors.New("election: closed")
 	// ErrNoLeader: nobody stands in this election at this moment. From Client.Leader and Client.Observe.
 	ErrNoLeader = errors.New("election: no leader")
@@ -463,7 +463,7 @@ func (c *Client) members(ctx context.Context, method, path string, limit int) ([
 		return nil, fmt.Errorf("election: %s of %s: the client was not made by Connect or NewClient: %w", method, path, ErrClosed)
 	}
 	if err := znode.CheckPath(path); err != nil {
-		return nil, fmt.Errorf("election: %s: path %q %w", method, path, err)
+		return nil, fmt.Errorf("election: %s: path %.200q %w", method, path, err)
 	}
 	members, err := line.Members(ctx, c.sess, c.full(path), limit)
 	if err != nil {
@@ -493,7 +493,7 @@ func (c *Client) Observe(ctx context.Context, path string) iter.Seq2[Participant
 			return
 		}
 		if err := znode.CheckPath(path); err != nil {
-			yield(Participant{}, fmt.Errorf("election: Observe: path %q %w", path, err))
+			yield(Participant{}, fmt.Errorf("election: Observe: path %.200q %w", path, err))
 			return
 		}
 		o := line.Observer{Session: c.sess, Path: c.full(path)}

@@ -390,6 +390,13 @@ func TestG4Fencing_GuardWritesBelowTheChroot(t *testing.T) {
 	for _, what := range []string{`"relative"`, "operation 1: type string", "*zk.DeleteRequest is nil"} {
 		require.ErrorContains(t, err, what)
 	}
+	for _, flags := range []int32{zk.FlagContainer, zk.FlagTTL, zk.FlagPersistentSequentialWithTTL, -1} {
+		_, err = term.Guard(testContext(t), &zk.CreateRequest{Path: "/other", Acl: zk.WorldACL(zk.PermAll), Flags: flags})
+		require.ErrorContains(t, err, fmt.Sprintf("operation 0: flags %d", flags))
+	}
+	found, _, err = by.Exists(path + "/other")
+	require.NoError(t, err)
+	require.False(t, found)
 	leader, err := c.Leader(testContext(t), "/e")
 	require.NoError(t, err)
 	require.True(t, strings.HasPrefix(leader.Path, "/e/"), leader.Path)

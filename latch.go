@@ -525,7 +525,7 @@ func (t *Term) Deadline() time.Time { return t.lease.End() }
 
 // String names the term in one line, for logs.
 func (t *Term) String() string {
-	return fmt.Sprintf("term of %s at %s, token %#x", t.cand.cfg.id, t.cand.path, t.token)
+	return oneLine(fmt.Sprintf("term of %s at %s, token %#x", t.cand.cfg.id, t.cand.path, t.token))
 }
 
 // live compares the lease with the clock. Whoever finds it over ends the term: a proof that comes late

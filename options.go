@@ -9,9 +9,11 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/go-zookeeper/zk"
 
@@ -131,7 +133,7 @@ func WithDialer(dial zk.Dialer) ClientOption {
 // by name, so that every reconnect looks the names up again.
 func WithHostProvider(p zk.HostProvider) ClientOption {
 	return func(cfg *clientConfig) {
-		if p == nil {
+		if v := reflect.ValueOf(p); p == nil || v.Kind() == reflect.Pointer && v.IsNil() {
 			cfg.wrong("WithHostProvider: provider is nil")
 		}
 		cfg.provider, cfg.used["WithHostProvider"] = p, true
@@ -261,6 +263,9 @@ func parseServer(s string) (string, error) {
 	if host == "" {
 		return "", fmt.Errorf("server %q has no host", s)
 	}
+	if strings.ContainsFunc(host, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
+		return "", fmt.Errorf("server %q has a host with a space or a control character", s)
+	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return "", fmt.Errorf("server %q has the unknown port %q", s, port)
 	}
@@ -295,8 +300,10 @@ const maxID = 1 << 20
 
 // WithACL sets the access control list of the candidate's znode, and of the election path with whatever is missing above
 // it, if this candidate makes them: make beforehand what others are to share. The candidate itself needs READ on its
-// znode, and READ, CREATE and DELETE on the path. Default: open to the world, as ZooKeeper's own; after WithAuth
-// everything for the creator and read for the world.
+// znode, and READ, CREATE and DELETE on the path. Whoever stands behind it needs READ on its znode, too: ZooKeeper tells
+// nobody else that it is gone, so that the next one in line would find out by its own look only, half a session timeout
+// later or a whole one. Default: open to the world, as ZooKeeper's own; after WithAuth everything for the creator and
+// read for the world.
 func WithACL(acl []zk.ACL) Option {
 	list := append([]zk.ACL(nil), acl...)
 	return func(cfg *config) {
@@ -387,7 +394,7 @@ func WithMetrics(m Metrics) Option {
 func WithNaming(n Naming) Option {
 	return func(cfg *config) {
 		if err := n.check(); err != nil {
-			cfg.wrong("WithNaming: naming %q %w", string(n), err)
+			cfg.wrong("WithNaming: naming %.200q %w", string(n), err)
 		}
 		cfg.naming = n
 	}
@@ -476,5 +483,5 @@ func (n Naming) check() error {
 	if !znode.Plain(prefix) {
 		return errors.New("ends in a - that reads as the sign of the number behind it")
 	}
-	return znode.CheckName(prefix + "0000000000")
+	return znode.CheckName(prefix) // the driver looks at it without the number
 }

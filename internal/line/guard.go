@@ -17,7 +17,7 @@ func Guarded(own string, full func(string) string, ops []any) ([]any, error) {
 		rooted, path, err := reroot(op, full)
 		if err == nil && rooted != nil {
 			if e := znode.CheckPath(path); e != nil {
-				err = fmt.Errorf("path %q %w", path, e)
+				err = fmt.Errorf("path %.200q %w", path, e)
 			}
 		}
 		if err != nil {
@@ -34,6 +34,9 @@ func Guarded(own string, full func(string) string, ops []any) ([]any, error) {
 func reroot(op any, full func(string) string) (rooted any, path string, err error) {
 	switch op := op.(type) {
 	case *zk.CreateRequest:
+		if op != nil && op.Flags&^zk.FlagEphemeralSequential != 0 { // committed, the reply is one that the driver cannot read
+			return nil, "", fmt.Errorf("flags %d are not those of a persistent, ephemeral or sequential znode, the only ones that a transaction makes here", op.Flags)
+		}
 		if op != nil {
 			r := *op
 			r.Path = full(op.Path)

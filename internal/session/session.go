@@ -444,8 +444,9 @@ func (s *Session) flapped() {
 	}
 }
 
-// answers are the driver's errors that a server sent.
-var answers = []error{zk.ErrAPIError, zk.ErrNoNode, zk.ErrNoAuth, zk.ErrBadVersion, zk.ErrNoChildrenForEphemerals,
+// answers are the driver's errors that a server sent. zk.ErrAPIError is none: the driver makes it of a reply to a
+// transaction that it cannot read, whatever that says (structs.go, multiResponse).
+var answers = []error{zk.ErrNoNode, zk.ErrNoAuth, zk.ErrBadVersion, zk.ErrNoChildrenForEphemerals,
 	zk.ErrNodeExists, zk.ErrNotEmpty, zk.ErrInvalidACL, zk.ErrBadArguments}
 
 // Answered reports whether err is what a server said, rather than the lack of an answer.

@@ -570,6 +570,7 @@ func TestWhatIsWrongNowIsSaidInOneLine(t *testing.T) {
 		synctest.Wait()
 		require.Contains(s, z.Status().String(), "behind y y (/job/")
 		require.Contains(s, z.Status().Ahead.String(), "y y (/job/")
+		require.Contains(s, y.Term().String(), "term of y y at /job, token ")
 		require.NoError(s, y.Close())
 
 		time.Sleep(time.Hour)

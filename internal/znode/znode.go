@@ -142,6 +142,8 @@ func CheckPath(path string) error {
 	switch {
 	case path == "":
 		return fmt.Errorf("is empty")
+	case len(path) > maxLen:
+		return tooLong(path)
 	case path[0] != '/':
 		return fmt.Errorf("does not start with /")
 	case path == "/":
@@ -157,13 +159,21 @@ func CheckPath(path string) error {
 	return nil
 }
 
+// maxLen is a quarter of what a server takes in one request by default (jute.maxbuffer), in which a path may stand more
+// than once. It cuts the connection on a larger one, under everybody who shares it.
+const maxLen = 1 << 18
+
+func tooLong(s string) error { return fmt.Errorf("is of %d bytes, over %d", len(s), maxLen) }
+
 // CheckName says what is wrong with one component of a path.
 func CheckName(part string) error {
-	switch part {
-	case "":
+	switch {
+	case part == "":
 		return fmt.Errorf("has an empty component (//)")
-	case ".", "..":
+	case part == "." || part == "..":
 		return fmt.Errorf("has a relative component (%s)", part)
+	case len(part) > maxLen:
+		return tooLong(part)
 	}
 	for _, r := range part {
 		if forbidden(r) {
@@ -173,9 +183,10 @@ func CheckName(part string) error {
 	return nil
 }
 
-// forbidden lists what PathUtils.validatePath refuses, and what is not valid UTF-8.
+// forbidden lists what PathUtils.validatePath refuses, and what is not valid UTF-8. What lies above U+FFFF is a pair of
+// surrogates to Java, each of which it refuses.
 func forbidden(r rune) bool {
-	return r <= 0x1f || r >= 0x7f && r <= 0x9f || r >= 0xd800 && r <= 0xf8ff || r >= 0xfff0 && r <= 0xffff
+	return r <= 0x1f || r >= 0x7f && r <= 0x9f || r >= 0xd800 && r <= 0xf8ff || r >= 0xfff0
 }
 
 // Join puts a child's name behind its parent's path.

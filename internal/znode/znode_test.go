@@ -97,6 +97,7 @@ func TestCheckPathNamesWhatIsWrong(t *testing.T) {
 	for path, want := range map[string]string{
 		"": "empty", "a": "start", "/a/": "ends", "/a//b": "//", "/a/./b": "relative", "/..": "relative",
 		"/a\x00": "character", "/a\u0085": "character", "/a\ufff1": "character", "/a\xff": "character",
+		"/😀": "character", "/" + strings.Repeat("a/", maxLen/2) + "a": "262146 bytes",
 	} {
 		assert.ErrorContains(t, CheckPath(path), want, "%q", path)
 	}
