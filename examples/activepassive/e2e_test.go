@@ -111,8 +111,7 @@ func (s *system) out(gone *cluster.Node) error {
 	return nil
 }
 
-// The post's order: "First instance was elected as a leader and is located in both upstreams. Lets run 2 more
-// instances. Both new instances are not a leader and went to read_nodes upstream."
+// In the order of the post: one node alone, which leads, and then two more, which do not.
 func TestFirstNodeIsInBothUpstreamsAndTheNextTwoJoinTheReads(t *testing.T) {
 	s := startSystemWith(t, cluster.Config{ZooKeeper: ownRoot(t), Nodes: 1, Session: session, Linger: brief})
 	first := s.Nodes[0]

@@ -24,8 +24,6 @@ const (
 	znodePrefix       = election.Naming("candidate_") // candidate_0000000000, candidate_0000000001, …
 	// How often a candidate looks at its own place in line. That asks nobody: the library follows the line.
 	glance = 50 * time.Millisecond
-	// An ensemble that has not answered for so long is told of.
-	silence = 3 * time.Second
 )
 
 func main() {
@@ -36,7 +34,7 @@ func main() {
 
 // run stands until ctx ends, and then leaves the line, so that the next need not wait for the session to expire.
 func run(ctx context.Context, timeout time.Duration) error {
-	client, err := connect(ctx, timeout)
+	client, err := demo.Connect(ctx, timeout)
 	if err != nil {
 		return err
 	}
@@ -54,20 +52,6 @@ func run(ctx context.Context, timeout time.Duration) error {
 	}
 	fmt.Println("Session closed, exiting application")
 	return nil
-}
-
-// connect is demo.Connect, which waits for ever, and without a word, for an ensemble that does not answer.
-func connect(ctx context.Context, timeout time.Duration) (*election.Client, error) {
-	if os.Getenv(demo.Env) != "" {
-		moment, cancel := context.WithTimeout(ctx, silence)
-		defer cancel()
-		client, err := demo.Connect(moment, timeout)
-		if !errors.Is(err, context.DeadlineExceeded) {
-			return client, err
-		}
-		fmt.Println("ZooKeeper does not answer yet:", err) // which names the address, and the last trouble
-	}
-	return demo.Connect(ctx, timeout)
 }
 
 // place is what a candidate tells of: its znode, and the one that it waits for, or the term in which it leads.

@@ -59,10 +59,6 @@ func WithSystemProperty(key, value string) Option {
 	return func(s *settings) { s.properties[key] = value }
 }
 
-// WithInitLimit sets how many ticks (of 500 ms) a server of an ensemble may take
-// to connect to its leader and copy its data. The default is 20.
-func WithInitLimit(ticks int) Option { return WithConfig("initLimit", strconv.Itoa(ticks)) }
-
 // WithSyncLimit sets how many ticks (of 500 ms) a server of an ensemble goes on
 // serving while its peers are silent. The default is 4, hence 2 s. A longer one
 // gives a test more time with a server that is cut off and does not know it.

@@ -36,9 +36,12 @@ func Main(run func(context.Context) error) {
 	os.Exit(1)
 }
 
+// silence is how long an ensemble may take to answer before it is told of.
+const silence = 3 * time.Second
+
 // Connect opens a session with the ensemble that the environment names or, where it names none, with the one that
-// the examples of this machine share: see meet. The examples print what they show by themselves, so the library logs
-// warnings alone.
+// the examples of this machine share: see meet. It waits for one that does not answer until ctx ends, and says so. The
+// examples print what they show by themselves, so the library logs warnings alone.
 func Connect(ctx context.Context, sessionTimeout time.Duration) (*election.Client, error) {
 	servers := os.Getenv(Env)
 	if servers == "" {
@@ -49,7 +52,17 @@ func Connect(ctx context.Context, sessionTimeout time.Duration) (*election.Clien
 		}
 	}
 	quiet := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	return election.Connect(ctx, servers, election.WithSessionTimeout(sessionTimeout), election.WithClientLogger(quiet))
+	connect := func(ctx context.Context) (*election.Client, error) {
+		return election.Connect(ctx, servers, election.WithSessionTimeout(sessionTimeout), election.WithClientLogger(quiet))
+	}
+	moment, cancel := context.WithTimeout(ctx, silence)
+	defer cancel()
+	client, err := connect(moment)
+	if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+		return client, err
+	}
+	fmt.Println("ZooKeeper does not answer yet:", err) // which names the address, and the last trouble
+	return connect(ctx)
 }
 
 // ZooKeeper returns the connect string of the ensemble that the environment names or, where it names none, of one

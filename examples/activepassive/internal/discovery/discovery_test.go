@@ -94,12 +94,12 @@ func leading(e discovery.Entry) bool {
 
 func TestInstanceIsWrittenAsInThePost(t *testing.T) {
 	in := discovery.NewInstance("bookService", "localhost", 8070)
-	in.ID, in.Registered, in.Payload.Leader = "a1bc97ba-9926-41be-92a4-2fe6b02597b4", 1480963577325, true
+	in.ID, in.Registered, in.Payload.Leader = "6b0f1f6e-2f7c-4b38-9d2a-0a4f3c1d7e55", 1763712000000, true
 	data, err := json.Marshal(in)
 	require.NoError(t, err)
-	require.Equal(t, `{"name":"bookService","id":"a1bc97ba-9926-41be-92a4-2fe6b02597b4","address":"localhost",`+
+	require.Equal(t, `{"name":"bookService","id":"6b0f1f6e-2f7c-4b38-9d2a-0a4f3c1d7e55","address":"localhost",`+
 		`"port":8070,"sslPort":null,"payload":{"@class":"com.thecookiezen.microservices.infrastructure.status.InstanceDetails",`+
-		`"leader":true},"registrationTimeUTC":1480963577325,"serviceType":"DYNAMIC","uriSpec":{"parts":[`+
+		`"leader":true},"registrationTimeUTC":1763712000000,"serviceType":"DYNAMIC","uriSpec":{"parts":[`+
 		`{"value":"scheme","variable":true},{"value":"://","variable":false},{"value":"address","variable":true},`+
 		`{"value":":","variable":false},{"value":"port","variable":true}]}}`, string(data))
 }
