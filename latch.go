@@ -574,7 +574,7 @@ func (t *Term) onTimer() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.settled {
-		t.timer.Reset(max(t.lease.Remaining(now), time.Millisecond))
+		t.timer.Reset(t.lease.Remaining(now))
 	}
 }
 

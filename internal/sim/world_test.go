@@ -267,6 +267,7 @@ func (p *player) IsLeader(t *election.Term) {
 		w.fail("G7", "%s was told of a term before the end of the last", p.name)
 	}
 	p.term, p.told = t, true
+	go w.judgeDeadline(p.name, t)
 	w.made = max(w.made, job.Stat.Czxid)
 	// A znode made while the whole path is being deleted may be deleted with it, by hand like the others.
 	if w.deleted(t) || w.ended[p.cand.Status().SessionID] || time.Since(w.swept) < time.Second { // while the proof for it was under way: nothing is promised
@@ -314,13 +315,35 @@ func (w *world) judgeBelief() {
 // judgeClock is the half of G2 that nobody may have to ask for: that a lease is over closes Done. It comes before
 // anything that asks, since whoever asks ends a term whose lease is over.
 func (w *world) judgeClock(p *player) {
-	if !p.told || !time.Now().After(p.term.Deadline()) {
-		return
-	}
-	select {
-	case <-p.term.Done():
-	default:
+	if p.told && overdue(p.term) {
 		w.fail("G2", "%s's lease was over at %v, and the term lasts", p.name, p.term.Deadline().Sub(w.began))
+	}
+}
+
+// judgeDeadline looks right after each moment at which the lease of a term may end. It is no step of the schedule, and few
+// are so close behind one.
+func (w *world) judgeDeadline(name string, t *election.Term) {
+	for {
+		select {
+		case <-time.After(time.Until(t.Deadline()) + time.Nanosecond):
+		case <-t.Done():
+			return
+		}
+		if overdue(t) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.fail("G2", "%s's lease was over at %v, and the term lasts", name, t.Deadline().Sub(w.began))
+			return
+		}
+	}
+}
+
+func overdue(t *election.Term) bool {
+	select {
+	case <-t.Done():
+		return false
+	default:
+		return time.Now().After(t.Deadline())
 	}
 }
 
