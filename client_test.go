@@ -96,6 +96,11 @@ func TestG9CancelWorks_WithAServerThatAcceptsAndNeverAnswers(t *testing.T) {
 	for name, f := range blocking(c, newCandidate(t, c, "/mute"), "/mute") {
 		cancelled(t, name, f)
 	}
+	early, started := newCandidate(t, c, "/mute"), make(chan error, 1)
+	go func() { started <- early.Start(testContext(t)) }()
+	eventually(t, func() bool { return early.Status().State == election.StateJoining }, "its waiting for the session")
+	require.NoError(t, early.Close(), "before the session stands there is nothing to remove")
+	require.ErrorIs(t, receive(t, started, "Start"), election.ErrClosed)
 	began := time.Now()
 	_ = c.Close()
 	require.Less(t, time.Since(began), closeBound)
