@@ -48,10 +48,12 @@ func (h *hosts) Next() (server string, retryStart bool) {
 	return server, retryStart
 }
 
+// Connected leaves one attempt more than there are servers before the next pause: one may be spent on hearing that the
+// session has expired, or on a server that is about to end it, and the next one brings a new session.
 func (h *hosts) Connected() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.tried = 0
+	h.tried = -1
 }
 
 // paced asks the driver for its pause of a second more often than a provider may: when servers greet us and are gone

@@ -46,8 +46,9 @@ func TestHostsReconnectsWithoutAPauseAfterASuccess(t *testing.T) {
 		for range 3 {
 			h.Connected()
 			offered := round(t, h)
+			require.Len(t, offered, len(servers)+1, "one of them to hear that the session has expired")
 			slices.Sort(offered)
-			require.Equal(t, servers, offered)
+			require.Equal(t, servers, slices.Compact(offered))
 		}
 	}
 }

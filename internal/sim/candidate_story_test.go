@@ -118,6 +118,23 @@ func TestAListenerAddedWhileLeadingIsToldAtOnceAndOneRemovedNoMore(t *testing.T)
 	})
 }
 
+func TestANewSessionFollowsAnExpiredOneWithoutAPause(t *testing.T) {
+	tell(t, func(s story) {
+		x := s.start(s.client("a"))
+		for range 10 {
+			term, err := x.Await(s.Context())
+			require.NoError(s, err)
+			require.True(s, s.e.ExpireSession(x.Status().SessionID))
+			began := time.Now()
+			<-term.Done()
+			_, err = x.Await(s.Context())
+			require.NoError(s, err)
+			require.Less(s, time.Since(began), time.Second/2, "the driver's pause between rounds of attempts is a second")
+			time.Sleep(time.Minute)
+		}
+	})
+}
+
 // The session of a term that Guard asks about has ended, and the client has another by then.
 func TestGuardAfterTheSessionExpiredSaysThatTheTermIsOver(t *testing.T) {
 	tell(t, func(s story) {
