@@ -85,8 +85,8 @@
 // without another round trip. The line is listed once for each znode; a re-election costs the same with ten candidates as
 // with ten thousand. Those further back are not woken, so they learn who has left ahead of them only by their look, one
 // znode at a time: when leaders leave one soon after another, within a session timeout, the next first asks for each that
-// it has not heard of, a round trip apiece, and proves its lease meanwhile. Only where much of the line may have left does
-// it list the line again.
+// it has not heard of, a round trip apiece, and proves its lease meanwhile. Where those are more than some twenty it lists
+// the line once more.
 //
 // # G9 Cancel works
 //

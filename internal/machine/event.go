@@ -281,7 +281,7 @@ func (ev AheadRead) apply(m *Machine) {
 	case NoNode:
 		m.shrink(ev.Name)
 		m.misses++
-		if m.misses >= manyMisses && len(m.ahead) > max(manyMisses, m.length/8) {
+		if m.misses >= manyMisses && len(m.ahead) > manyAhead {
 			m.listed = false // everybody ahead may have left: one listing is cheaper than the walk
 		}
 	default:

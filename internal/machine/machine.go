@@ -62,9 +62,13 @@ var moves = [...][]State{
 	Closed:    {},
 }
 
-// Misses in a row after which the line is listed afresh instead of walked, unless few of it are left to ask for: when
-// leaders leave one soon after another, a listing of all who stand behind them would cost more.
-const manyMisses = 3
+// Misses in a row after which the line is listed afresh instead of walked, if more are left to ask for than one asks for in
+// a moment. A listing names those behind, too, of whom nobody here knows how many they are: when some leaders leave one
+// soon after another, it would cost the more the longer the line is.
+const (
+	manyMisses = 3
+	manyAhead  = 16
+)
 
 // Machine is one candidate. The zero value is not ready; use New.
 type Machine struct {
@@ -94,7 +98,6 @@ type Machine struct {
 	// The line ahead of node. It only shrinks: whoever comes later gets a higher number.
 	listed  bool
 	ahead   []string
-	length  int    // of the line when it was listed
 	watched string // the znode ahead that a watch stands on
 	misses  int    // znodes ahead found gone since the last one found there
 	walking bool   // the one ahead is gone and the next has not been found yet
@@ -449,7 +452,7 @@ func (m *Machine) shrink(name string) {
 func (m *Machine) relist(children []string) bool {
 	ahead, found := znode.Ahead(children, m.node)
 	if found {
-		m.ahead, m.listed, m.misses, m.length = ahead, true, 0, len(children)
+		m.ahead, m.listed, m.misses = ahead, true, 0
 		if !slices.Contains(ahead, m.watched) {
 			m.watched = ""
 		}
