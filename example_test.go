@@ -5,22 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"testing"
+	"sync"
 	"time"
 
 	"github.com/go-zookeeper/zk"
 
 	"github.com/zkelection/election"
-	"github.com/zkelection/election/internal/zktest"
+	"github.com/zkelection/election/internal/zksim"
 )
 
-// The examples run against the ZooKeeper that the tests start.
-type harness struct{ testing.TB }
-
-func (harness) Helper()                           {}
-func (harness) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
-
-func zookeeper() string { return zktest.Shared(harness{}).Addr() }
+// The examples' ZooKeeper is in memory, until the tests end.
+var (
+	inMemory  = zksim.New(zksim.Config{})
+	zookeeper = sync.OnceValue(func() string { return must(inMemory.ListenTCP("127.0.0.1:0")) })
+)
 
 // must keeps the examples to what they show; a service handles its errors.
 func must[T any](v T, err error) T {

@@ -28,6 +28,7 @@ func TestMain(m *testing.M) {
 		os.Exit(childMain(what))
 	}
 	code := zktest.Main(m)
+	inMemory.Close()
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Println("goroutines outlive their clients:", err)
 		code = 1
