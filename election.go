@@ -166,7 +166,7 @@ var (
 	// ErrUnhealthy ends a term: the health check failed. The candidate is out of the line until it passes.
 	ErrUnhealthy = errors.New("election: unhealthy")
 	// ErrTermOver: Guard was called for a term that is over, or ZooKeeper refused the writes because its znode is
-	// gone. Nothing was written. The term's cause comes with it.
+	// gone. Nothing was written. It wraps the term's cause where that is known.
 	ErrTermOver = errors.New("election: term over")
 )
 

@@ -520,8 +520,7 @@ func (t *Term) Err() error {
 // refuses smaller ones.
 func (t *Term) Token() int64 { return t.token }
 
-// Deadline is the end of the lease as known now; it moves on as the lease is renewed. Past it the term is over. Of a term
-// that is over it says nothing: the candidate's lease may go on.
+// Deadline is the end of the lease as known now; it moves on as the lease is renewed. Past it the term is over.
 func (t *Term) Deadline() time.Time { return t.lease.End() }
 
 // String names the term in one line, for logs.
@@ -643,11 +642,11 @@ func (t *Term) leave() {
 // *zk.CheckVersionRequest, with paths below the client's chroot; without any, Guard is that proof alone. One
 // response is returned for each.
 //
-// Errors: ErrTermOver, with the cause, when the term is over, or ZooKeeper found its znode gone, which ends it: nothing was
-// applied. An error that names one of ops and wraps the driver's (zk.ErrBadVersion, say): nothing was applied, and the
-// term lasts; of one that is of another type, nil, or has a bad path or flags, nothing was sent. ErrDisconnected, ErrClosed
-// (the client was closed meanwhile), or ctx's error: no answer came, all of ops were applied or none, and only reading
-// tells; a ctx that had ended before sends nothing, and the error says so. Guard returns within 100 ms of ctx's end.
+// Errors: ErrTermOver when the term is over, or ZooKeeper found its znode gone: nothing was applied. An error that
+// names one of ops and wraps the driver's (zk.ErrBadVersion, say): nothing was applied, and the term lasts; of one that
+// is of another type, nil, or has a bad path, nothing was sent. ErrDisconnected, ErrClosed (the client was closed
+// meanwhile), or ctx's error: no answer came, all of ops were applied or none, and only reading tells; a ctx that had
+// ended before sends nothing, and the error says so. Guard returns within 100 ms of ctx's end.
 //
 // With a naming that has no UUID the proof goes by a name that can come again: after the whole path was deleted by
 // hand and made anew, it may find another's znode until this candidate has noticed.
@@ -690,13 +689,8 @@ func (t *Term) judge(responses []zk.MultiResponse, err error) ([]zk.MultiRespons
 	case err == nil:
 		return responses[1:], nil
 	case len(responses) > 0 && errors.Is(responses[0].Error, zk.ErrNoNode), errors.Is(err, zk.ErrSessionExpired):
-		cause := ErrNodeDeleted
-		if errors.Is(err, zk.ErrSessionExpired) {
-			cause = ErrSessionExpired
-		}
-		t.end(cause)
-		t.cand.post(machine.Tick{}) // have the candidate look at its znode, by which it learns of it
-		return nil, fmt.Errorf("%w: %w: %w", ErrTermOver, t.Err(), err)
+		t.cand.post(machine.Tick{}) // have the candidate look at its znode
+		return nil, fmt.Errorf("%w: its znode is gone: %w", ErrTermOver, err)
 	case len(responses) > 0 && responses[0].Error != nil:
 		return nil, fmt.Errorf("election: Guard: check of the term's znode: %w", responses[0].Error)
 	}
