@@ -293,8 +293,8 @@ func (c *Candidate) Await(ctx context.Context) (*Term, error) {
 //   - what Start returns at once, such as a missing permission.
 //
 // A panic in lead goes on to the caller of Run. The candidate has then left the line, or, where ZooKeeper has not
-// confirmed that within a second, within 20 ms of ctx's end, or cannot be reached, is about to; Start, Await and Run bring
-// it back. What lead returns after its term was lost is logged and no reason to stop. Only one Run at a time: a
+// confirmed that within a second, within 20 ms where ctx has ended, or cannot be reached, is about to; Start, Await and
+// Run bring it back. What lead returns after its term was lost is logged and no reason to stop. Only one Run at a time: a
 // second is an error.
 func (c *Candidate) Run(ctx context.Context, lead func(ctx context.Context, term *Term) error) error {
 	switch {
@@ -520,7 +520,8 @@ func (t *Term) Err() error {
 // refuses smaller ones.
 func (t *Term) Token() int64 { return t.token }
 
-// Deadline is the end of the lease as known now; it moves on as the lease is renewed. Past it the term is over.
+// Deadline is the end of the lease as known now; it moves on as the lease is renewed. Past it the term is over. Of a term
+// that is over it says nothing: the candidate's lease may go on.
 func (t *Term) Deadline() time.Time { return t.lease.End() }
 
 // String names the term in one line, for logs.
@@ -644,7 +645,7 @@ func (t *Term) leave() {
 //
 // Errors: ErrTermOver when the term is over, or ZooKeeper found its znode gone: nothing was applied. An error that
 // names one of ops and wraps the driver's (zk.ErrBadVersion, say): nothing was applied, and the term lasts; of one that
-// is of another type, nil, or has a bad path, nothing was sent. ErrDisconnected, ErrClosed (the client was closed
+// is of another type, nil, or has a bad path or flags, nothing was sent. ErrDisconnected, ErrClosed (the client was closed
 // meanwhile), or ctx's error: no answer came, all of ops were applied or none, and only reading tells; a ctx that had
 // ended before sends nothing, and the error says so. Guard returns within 100 ms of ctx's end.
 //

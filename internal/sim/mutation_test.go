@@ -51,6 +51,8 @@ var mutations = []mutation{
 	}, 20, ""},
 	{"no lease at all", []edit{
 		{"internal/session/lease.go", "return e != nil && now.Sub(e.from) < e.d && now.UnixNano()-e.wall < int64(e.d)", "return e != nil"},
+		// A lease that lives at its end would have the timer fire for ever in one moment of virtual time.
+		{"latch.go", "t.timer.Reset(t.lease.Remaining(now))", "t.timer.Reset(max(t.lease.Remaining(now), time.Millisecond))"},
 	}, 20, ""},
 	{"delete before the work has stopped", []edit{
 		{"internal/machine/machine.go", "	m.working = true\n", "	m.working = false\n"},
