@@ -34,5 +34,7 @@
 //	        slow quorum, wake cut off
 //	 30,000 or so each of: leave by client, leave by close, leave by crash, leave by shutdown
 //
-// After it the suite was made to draw slow clocks too, and to look at what it had only asked for.
+// After it the suite was made to draw slow clocks too, to look at what it had only asked for, and to look right behind
+// each end of a lease. With that a soak of 27 minutes: 14,863 schedules, 2,477 hours of virtual time (103 days), 2,822,305
+// faults and 902,336 terms; no violation.
 package sim
