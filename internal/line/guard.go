@@ -34,10 +34,10 @@ func Guarded(own string, full func(string) string, ops []any) ([]any, error) {
 func reroot(op any, full func(string) string) (rooted any, path string, err error) {
 	switch op := op.(type) {
 	case *zk.CreateRequest:
-		if op != nil && op.Flags&^zk.FlagEphemeralSequential != 0 { // committed, the reply is one that the driver cannot read
-			return nil, "", fmt.Errorf("flags %d are not those of a persistent, ephemeral or sequential znode, the only ones that a transaction makes here", op.Flags)
-		}
 		if op != nil {
+			if op.Flags&^zk.FlagEphemeralSequential != 0 { // committed, the reply is one that the driver cannot read
+				return nil, "", fmt.Errorf("flags %d: a transaction makes persistent, ephemeral and sequential znodes alone", op.Flags)
+			}
 			r := *op
 			r.Path = full(op.Path)
 			return &r, unslash(op), nil
