@@ -4,16 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
-	"net/netip"
 	"strconv"
-	"strings"
-
-	"github.com/moby/moby/api/types/container"
-	"github.com/moby/moby/api/types/network"
-	"github.com/testcontainers/testcontainers-go"
-	"github.com/testcontainers/testcontainers-go/log"
 )
 
 // portTries is how many free ports are tried: another process may take one
@@ -23,11 +17,10 @@ const portTries = 10
 // create makes the container, with its ports and files, but does not start it.
 // join, when given, runs between, to attach it to further networks.
 func create(ctx context.Context, set *settings, join func(id string) error) (*Server, error) {
-	e, err := connect()
-	if err != nil {
+	if err := errors.Join(set.slowDown(), set.prepareStall()); err != nil {
 		return nil, err
 	}
-	image, err := e.ensureImage(ctx)
+	e, err := connect(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -35,11 +28,11 @@ func create(ctx context.Context, set *settings, join func(id string) error) (*Se
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{engine: e, addr: hostPort(ports[clientPort])}
+	s := &Server{engine: e, addr: hostPort(e.host, ports[clientPort])}
 	if set.tls != nil {
-		s.secureAddr = hostPort(ports[securePort])
+		s.secureAddr = hostPort(e.host, ports[securePort])
 	}
-	s.container, err = e.create(ctx, request(image, set, ports))
+	s.container, err = e.create(ctx, set.blueprint(ports))
 	if err != nil {
 		return nil, err
 	}
@@ -52,70 +45,31 @@ func create(ctx context.Context, set *settings, join func(id string) error) (*Se
 	return s, nil
 }
 
-// create leaves starting to begin, which does the same at every restart.
-func (e *engine) create(ctx context.Context, req testcontainers.ContainerRequest) (string, error) {
-	defer e.done()
-	c, err := testcontainers.GenericContainer(ctx, testcontainers.GenericContainerRequest{
-		ContainerRequest: req,
-		Logger:           log.NewNoopLogger(),
-	})
-	if err != nil {
-		return "", fmt.Errorf("zktest: create container: %w", err)
-	}
-	return c.GetContainerID(), nil
-}
-
-// request describes the container. The files are copied in, since one of the
-// images has no shell to write them with, and an engine may run elsewhere.
-func request(image string, set *settings, ports map[int]int) testcontainers.ContainerRequest {
-	req := testcontainers.ContainerRequest{
-		Image:  image,
-		Labels: ownerLabels(),
-		Env: map[string]string{
-			"JDK_JAVA_OPTIONS": set.javaOptions(),
-			"ZK_SERVER_HEAP":   "256", // the official image's start script sets a heap of its own, after ours
-		},
-		Files:              set.containerFiles(),
-		HostConfigModifier: func(h *container.HostConfig) { h.PortBindings = bindings(ports) },
-	}
-	for inside := range ports {
-		req.ExposedPorts = append(req.ExposedPorts, strconv.Itoa(inside)+"/tcp")
-	}
-	return req
+func (s *settings) blueprint(ports map[int]int) blueprint {
+	b := blueprint{Version: s.version, Files: s.containerFiles(), Ports: ports, Env: map[string]string{
+		"JDK_JAVA_OPTIONS": s.javaOptions(),
+		"ZK_SERVER_HEAP":   "256", // the official image's start script sets a heap of its own, after ours
+	}}
+	maps.Copy(b.Env, s.env)
+	return b
 }
 
 // containerFiles are zoo.cfg, the server's number and its first snapshot, and what options added.
-func (s *settings) containerFiles() []testcontainers.ContainerFile {
-	files := []testcontainers.ContainerFile{containerFile(confDir+"/zoo.cfg", s.zooCfg())}
+func (s *settings) containerFiles() map[string][]byte {
+	files := map[string][]byte{confDir + "/zoo.cfg": []byte(s.zooCfg())}
 	if s.id > 0 {
-		files = append(files, containerFile(dataDir+"/myid", strconv.Itoa(s.id)))
+		files[dataDir+"/myid"] = []byte(strconv.Itoa(s.id))
 	}
 	if s.counters != nil {
-		files = append(files, containerFile(snapshotPath, string(snapshot(s.counters))))
+		files[snapshotPath] = snapshot(s.counters)
 	}
 	for name, text := range s.files {
-		files = append(files, containerFile(confDir+"/"+name, text))
+		files[confDir+"/"+name] = []byte(text)
 	}
 	return files
 }
 
-func containerFile(path, text string) testcontainers.ContainerFile {
-	return testcontainers.ContainerFile{Reader: strings.NewReader(text), ContainerFilePath: path, FileMode: 0o644}
-}
-
-// bindings publishes each port on the loopback interface, unless the engine is elsewhere.
-func bindings(ports map[int]int) network.PortMap {
-	ip := netip.IPv4Unspecified()
-	if addr, err := netip.ParseAddr(host()); err == nil && addr.IsLoopback() {
-		ip = addr
-	}
-	m := network.PortMap{}
-	for inside, outside := range ports {
-		p := network.MustParsePort(strconv.Itoa(inside) + "/tcp")
-		m[p] = []network.PortBinding{{HostIP: ip, HostPort: strconv.Itoa(outside)}}
-	}
-	return m
-}
+func hostPort(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }
 
 // choosePorts maps the ports inside to free ones outside.
 func choosePorts(set *settings) (map[int]int, error) {

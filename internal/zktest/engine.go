@@ -1,173 +1,120 @@
 package zktest
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"os"
-	"sync"
-
-	"github.com/moby/moby/client"
-	"github.com/testcontainers/testcontainers-go"
-	"github.com/testcontainers/testcontainers-go/log"
+	"net/netip"
 )
 
-// stopSeconds is how long a server may take to end in good order.
-var stopSeconds = 10
-
-// engine is the Docker engine. testcontainers finds it and creates containers;
-// what testcontainers has no call for (pause, networks, import) goes to the
-// client beneath it.
+// engine is the Docker engine. This package asks the program in the folder
+// containers (see process), and the program asks the engine. The parameters and
+// results below are declared in containers/methods.go as well, since neither
+// module imports the other.
 type engine struct {
-	cli *testcontainers.DockerClient
-
-	imageMu sync.Mutex
-	image   string // the image in use, once found
-	pullErr error  // a failed pull is not tried again in this process
+	process *process
+	host    string // where published ports are reached
 }
 
-// connect finds the engine, once per process, and sweeps what dead processes left.
-var connect = sync.OnceValues(func() (*engine, error) {
-	prepareEnvironment()
-	// The client announces the engine's details on stderr: noise in every test's output.
-	defer log.SetDefault(log.Default())
-	log.SetDefault(log.NewNoopLogger())
-	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
-	defer cancel()
-	cli, err := testcontainers.NewDockerClientWithOpts(ctx)
+// connect starts the program if it does not run yet, and waits until the program has found the engine.
+func connect(ctx context.Context) (*engine, error) {
+	p, err := theProcess()
 	if err != nil {
-		return nil, fmt.Errorf("zktest: no Docker engine: %w", err)
+		return nil, err
 	}
-	if _, err := cli.Ping(ctx, client.PingOptions{}); err != nil {
-		return nil, fmt.Errorf("zktest: the Docker engine does not answer: %w", err)
+	e := &engine{process: p}
+	var greeting struct {
+		Host string `json:"host"`
 	}
-	e := &engine{cli: cli}
-	e.sweep(ctx)
-	return e, nil
-})
-
-// prepareEnvironment runs before the first use of testcontainers, which reads
-// its settings once. The reaper is one more image to pull, and sweep does its
-// work where there is a /proc; the host is wrongly guessed where this process
-// is itself in a container that has an engine of its own. What the user set stays.
-func prepareEnvironment() {
-	if processStart(os.Getpid()) != "" {
-		setDefaultEnv("TESTCONTAINERS_RYUK_DISABLED", "true")
-	}
-	if _, err := os.Stat("/.dockerenv"); err == nil {
-		setDefaultEnv("TESTCONTAINERS_HOST_OVERRIDE", "127.0.0.1")
-	}
+	err = p.call(ctx, "hello", nil, &greeting)
+	e.host = greeting.Host
+	return e, err
 }
 
-func setDefaultEnv(key, value string) {
-	if _, set := os.LookupEnv(key); !set {
-		_ = os.Setenv(key, value) // fails for a malformed key alone
-	}
+// blueprint is what a container is made of.
+type blueprint struct {
+	Version string            `json:"version"` // of ZooKeeper; empty: the default
+	Env     map[string]string `json:"env"`
+	Files   map[string][]byte `json:"files"` // by path in the container
+	Ports   map[int]int       `json:"ports"` // from the port in the container to the port outside
 }
 
-// host is where published ports are reached.
-func host() string {
-	if h := os.Getenv("TESTCONTAINERS_HOST_OVERRIDE"); h != "" {
-		return h
-	}
-	return "127.0.0.1"
+// target is one container, by its ID.
+type target struct {
+	Container string `json:"container"`
 }
 
-// done lets go of idle connections: each holds two goroutines, and users check for leaks.
-func (e *engine) done() { _ = e.cli.Close() }
-
-func (e *engine) start(ctx context.Context, id string) error {
-	defer e.done()
-	_, err := e.cli.ContainerStart(ctx, id, client.ContainerStartOptions{})
-	return wrap("start", id, err)
+// create makes a container but does not start it. It pulls or makes the image first if the engine has none.
+func (e *engine) create(ctx context.Context, b blueprint) (id string, err error) {
+	var made target
+	err = e.process.call(ctx, "create", b, &made)
+	return made.Container, err
 }
+
+func (e *engine) start(ctx context.Context, id string) error { return e.do(ctx, "start", id) }
 
 // stop lets a paused server go on first: a frozen process takes no signal.
-func (e *engine) stop(ctx context.Context, id string) error {
-	defer e.done()
-	_ = e.unpause(ctx, id) // fails when it is not paused, which is the usual case
-	_, err := e.cli.ContainerStop(ctx, id, client.ContainerStopOptions{Timeout: &stopSeconds})
-	return wrap("stop", id, err)
-}
+func (e *engine) stop(ctx context.Context, id string) error { return e.do(ctx, "stop", id) }
 
 // kill waits for the end, and accepts a server that is down already.
-func (e *engine) kill(ctx context.Context, id string) error {
-	defer e.done()
-	_ = e.unpause(ctx, id)
-	if _, err := e.cli.ContainerKill(ctx, id, client.ContainerKillOptions{Signal: "SIGKILL"}); err != nil && e.running(ctx, id) {
-		return wrap("kill", id, err)
-	}
-	now := 0
-	_, err := e.cli.ContainerStop(ctx, id, client.ContainerStopOptions{Timeout: &now})
-	return wrap("kill", id, err)
+func (e *engine) kill(ctx context.Context, id string) error { return e.do(ctx, "kill", id) }
+
+func (e *engine) pause(ctx context.Context, id string) error   { return e.do(ctx, "pause", id) }
+func (e *engine) unpause(ctx context.Context, id string) error { return e.do(ctx, "unpause", id) }
+func (e *engine) remove(ctx context.Context, id string) error  { return e.do(ctx, "remove", id) }
+
+// signal sends one, such as "SIGHUP", to the server's process.
+func (e *engine) signal(ctx context.Context, id, name string) error {
+	return e.process.call(ctx, "signal", map[string]string{"container": id, "signal": name}, nil)
 }
 
-func (e *engine) pause(ctx context.Context, id string) error {
-	defer e.done()
-	_, err := e.cli.ContainerPause(ctx, id, client.ContainerPauseOptions{})
-	return wrap("pause", id, err)
-}
-
-func (e *engine) unpause(ctx context.Context, id string) error {
-	defer e.done()
-	_, err := e.cli.ContainerUnpause(ctx, id, client.ContainerUnpauseOptions{})
-	return wrap("unpause", id, err)
-}
-
-func (e *engine) remove(ctx context.Context, id string) error {
-	defer e.done()
-	_, err := e.cli.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
-	return wrap("remove", id, err)
+func (e *engine) do(ctx context.Context, method, id string) error {
+	return e.process.call(ctx, method, target{id}, nil)
 }
 
 // running is true while in doubt, so that a busy engine is not taken for a dead server.
 func (e *engine) running(ctx context.Context, id string) bool {
-	defer e.done()
-	res, err := e.cli.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
-	return err != nil || res.Container.State == nil || res.Container.State.Running
+	var is struct {
+		Running bool `json:"running"`
+	}
+	err := e.process.call(ctx, "running", target{id}, &is)
+	return err != nil || is.Running
 }
 
 // logs returns the last lines, or the reason why there are none.
 func (e *engine) logs(ctx context.Context, id string) string {
-	defer e.done()
-	res, err := e.cli.ContainerLogs(ctx, id, client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Tail: "60"})
-	if err != nil {
+	var end struct {
+		Text string `json:"text"`
+	}
+	if err := e.process.call(ctx, "logs", target{id}, &end); err != nil {
 		return err.Error()
 	}
-	defer res.Close()
-	var b bytes.Buffer
-	if err := copyLogs(&b, res); err != nil {
-		fmt.Fprintln(&b, err)
-	}
-	return b.String()
+	return end.Text
 }
 
-// copyLogs strips the eight bytes (stream, length) that stand before each piece.
-func copyLogs(w io.Writer, r io.Reader) error {
-	var head [8]byte
-	for {
-		if _, err := io.ReadFull(r, head[:]); err != nil {
-			return ignoreEOF(err)
-		}
-		n := int64(head[4])<<24 | int64(head[5])<<16 | int64(head[6])<<8 | int64(head[7])
-		if _, err := io.CopyN(w, r, n); err != nil {
-			return ignoreEOF(err)
-		}
-	}
+// peers is the network on which the servers of an ensemble meet.
+type peers struct {
+	Network string       `json:"network"` // its ID
+	Subnet  netip.Prefix `json:"subnet"`
 }
 
-func ignoreEOF(err error) error {
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
-	return err
+// makeNetwork makes a network with a prefix of that many bits. 28 bits leave 16 addresses.
+func (e *engine) makeNetwork(ctx context.Context, bits int) (made peers, err error) {
+	err = e.process.call(ctx, "network", map[string]int{"bits": bits}, &made)
+	return made, err
 }
 
-func wrap(verb, id string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("zktest: %s container %.12s: %w", verb, id, err)
+func (e *engine) removeNetwork(ctx context.Context, id string) error {
+	return e.process.call(ctx, "unmake", map[string]string{"network": id}, nil)
 }
+
+// member is a container on a network.
+type member struct {
+	Network   string     `json:"network"`
+	Container string     `json:"container"`
+	Address   netip.Addr `json:"address"`
+}
+
+// join gives a container an address on a network, and cut takes the container off it.
+func (e *engine) join(ctx context.Context, m member) error {
+	return e.process.call(ctx, "join", m, nil)
+}
+func (e *engine) cut(ctx context.Context, m member) error { return e.process.call(ctx, "cut", m, nil) }

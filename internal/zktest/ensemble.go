@@ -4,14 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/netip"
 	"strings"
 	"sync"
 	"testing"
-
-	"github.com/moby/moby/api/types/network"
-	"github.com/moby/moby/client"
 )
 
 // Ensemble is several servers that elect a leader among them. Each is on two
@@ -21,13 +17,13 @@ import (
 type Ensemble struct {
 	servers []*Server
 	engine  *engine
-	network string       // the peers' network, by ID
-	subnet  netip.Prefix // of the peers' network
+	peers   peers // the network on which they meet
 }
 
 // StartEnsemble launches n servers for tb, as Start does one.
 func StartEnsemble(tb testing.TB, n int, opts ...Option) *Ensemble {
 	tb.Helper()
+	SkipIfShort(tb, aServer)
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
 	e, err := LaunchEnsemble(ctx, n, opts...)
@@ -44,12 +40,12 @@ func LaunchEnsemble(ctx context.Context, n int, opts ...Option) (*Ensemble, erro
 	if n < 1 || n > maxPeers {
 		return nil, fmt.Errorf("zktest: an ensemble of %d: want 1 to %d", n, maxPeers)
 	}
-	docker, err := connect()
+	docker, err := connect(ctx)
 	if err != nil {
 		return nil, err
 	}
 	e := &Ensemble{engine: docker, servers: make([]*Server, n)}
-	if err := e.makeNetwork(ctx); err != nil {
+	if e.peers, err = docker.makeNetwork(ctx, peerBits); err != nil {
 		return nil, err
 	}
 	err = e.each(func(i int) (err error) {
@@ -131,9 +127,7 @@ func (e *Ensemble) Leader(ctx context.Context) (int, error) {
 // CutPeers takes server i off the network of its peers. It goes on serving its
 // clients until it notices, after syncLimit at most, and is told nothing before.
 func (e *Ensemble) CutPeers(ctx context.Context, i int) error {
-	defer e.engine.done()
-	_, err := e.engine.cli.NetworkDisconnect(ctx, e.network, client.NetworkDisconnectOptions{Container: e.servers[i].container})
-	return wrap("cut the peers of", e.servers[i].container, err)
+	return e.engine.cut(ctx, e.member(i, e.servers[i].container))
 }
 
 // HealPeers undoes CutPeers. The server has its old address among its peers.
@@ -142,12 +136,11 @@ func (e *Ensemble) HealPeers(ctx context.Context, i int) error {
 }
 
 func (e *Ensemble) join(ctx context.Context, i int, container string) error {
-	defer e.engine.done()
-	_, err := e.engine.cli.NetworkConnect(ctx, e.network, client.NetworkConnectOptions{
-		Container:      container,
-		EndpointConfig: &network.EndpointSettings{IPAMConfig: &network.EndpointIPAMConfig{IPv4Address: e.peerAddr(i)}},
-	})
-	return wrap("join to its peers", container, err)
+	return e.engine.join(ctx, e.member(i, container))
+}
+
+func (e *Ensemble) member(i int, container string) member {
+	return member{Network: e.peers.Network, Container: container, Address: e.peerAddr(i)}
 }
 
 // Close removes all servers and their network.
@@ -158,62 +151,25 @@ func (e *Ensemble) Close() error {
 		}
 		return e.servers[i].Close()
 	})
-	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
-	defer cancel()
-	defer e.engine.done()
-	if e.network == "" {
+	if e.peers.Network == "" {
 		return err
 	}
-	_, netErr := e.engine.cli.NetworkRemove(ctx, e.network, client.NetworkRemoveOptions{})
-	e.network = ""
+	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
+	defer cancel()
+	netErr := e.engine.removeNetwork(ctx, e.peers.Network)
+	e.peers.Network = ""
 	return errors.Join(err, netErr)
 }
 
-// The peers' addresses are fixed, since ZooKeeper and Java remember them, and
-// an engine gives fixed ones only in a subnet that was asked for. It is taken
-// from the range that RFC 2544 keeps for tests of network gear: no host here
-// has a route to it that a test could hide.
+// The peers' addresses are fixed: ZooKeeper and Java remember them.
 const (
-	peerBits    = 28
-	maxPeers    = 1<<(32-peerBits) - 3 // without the network's own address, its gateway and the broadcast
-	subnetTries = 30
+	peerBits = 28
+	maxPeers = 1<<(32-peerBits) - 3 // without the network's own address, its gateway and the broadcast
 )
-
-func randomSubnet() netip.Prefix {
-	n := rand.IntN(1 << (peerBits - 15)) // 198.18.0.0/15 in pieces of peerBits
-	addr := netip.AddrFrom4([4]byte{198, 18 + byte(n>>12), byte(n >> 4), byte(n << 4)})
-	return netip.PrefixFrom(addr, peerBits)
-}
 
 // peerAddr is where server i meets its peers.
 func (e *Ensemble) peerAddr(i int) netip.Addr {
-	a := e.subnet.Addr().As4()
+	a := e.peers.Subnet.Addr().As4()
 	a[3] += byte(i) + 2 // .0 is the network, .1 its gateway
 	return netip.AddrFrom4(a)
-}
-
-// makeNetwork tries subnets until one is free. An internal network has no way
-// out, so that the servers' default route stays on the network of their clients.
-func (e *Ensemble) makeNetwork(ctx context.Context) error {
-	defer e.engine.done()
-	var errs []error
-	for range subnetTries {
-		e.subnet = randomSubnet()
-		name := fmt.Sprintf("zktest-%016x", rand.Uint64())
-		res, err := e.engine.cli.NetworkCreate(ctx, name, client.NetworkCreateOptions{
-			Driver:   "bridge",
-			Internal: true,
-			Labels:   ownerLabels(),
-			IPAM:     &network.IPAM{Config: []network.IPAMConfig{{Subnet: e.subnet}}},
-		})
-		if err == nil {
-			e.network = res.ID
-			return nil
-		}
-		errs = append(errs, err)
-		if !strings.Contains(err.Error(), "overlap") {
-			break
-		}
-	}
-	return fmt.Errorf("zktest: network for peers: %w", errors.Join(errs...))
 }

@@ -2,11 +2,12 @@ package zktest
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"syscall"
+
+	"github.com/zkelection/election/internal/jute"
 )
 
 // ErrNoSession is returned by ExpireSession when the server knows no session by
@@ -60,14 +61,14 @@ func expireOnce(ctx context.Context, addr string, id int64, passwd []byte) error
 
 // joinSession is the handshake of a client that reconnects.
 func joinSession(conn io.ReadWriter, id int64, passwd []byte) error {
-	req := binary.BigEndian.AppendUint32(nil, 0) // protocol version
-	req = binary.BigEndian.AppendUint64(req, 0)  // last zxid seen: none, so that no server is too far behind
-	req = binary.BigEndian.AppendUint32(req, 10_000)
-	req = binary.BigEndian.AppendUint64(req, uint64(id))
-	req = binary.BigEndian.AppendUint32(req, uint32(len(passwd)))
-	req = append(req, passwd...)
-	req = append(req, 0) // not read-only
-	if err := writeFrame(conn, req); err != nil {
+	req := jute.NewEncoder()
+	req.Int32(0) // protocol version
+	req.Int64(0) // last zxid seen: none, so that no server is too far behind
+	req.Int32(10_000)
+	req.Int64(id)
+	req.Bytes(passwd)
+	req.Bool(false) // not read-only
+	if _, err := conn.Write(req.Frame()); err != nil {
 		return err
 	}
 	body, err := readFrame(conn)
@@ -83,10 +84,10 @@ func joinSession(conn io.ReadWriter, id int64, passwd []byte) error {
 // closeSession returns once the server has ended the session.
 func closeSession(conn io.ReadWriter) error {
 	const xid = 1
-	req := binary.BigEndian.AppendUint32(nil, xid)
-	op := OpClose
-	req = binary.BigEndian.AppendUint32(req, uint32(op))
-	if err := writeFrame(conn, req); err != nil {
+	req := jute.NewEncoder()
+	req.Int32(xid)
+	req.Int32(int32(jute.OpCloseSession))
+	if _, err := conn.Write(req.Frame()); err != nil {
 		return err
 	}
 	for {
@@ -94,15 +95,12 @@ func closeSession(conn io.ReadWriter) error {
 		if err != nil {
 			return err
 		}
-		if f := decodeReply(body); f.Xid == xid {
-			return errorCode(f.Err)
+		switch f := decodeReply(body); {
+		case f.Xid != xid:
+		case f.Err != jute.CodeOK:
+			return f.Err
+		default:
+			return nil
 		}
 	}
-}
-
-func errorCode(code int32) error {
-	if code == 0 {
-		return nil
-	}
-	return fmt.Errorf("the server answered with error %d", code)
 }

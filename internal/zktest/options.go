@@ -3,9 +3,11 @@ package zktest
 import (
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Option changes how a server is launched.
@@ -19,6 +21,10 @@ type settings struct {
 	id         int               // this server's number in its ensemble; 0 when it stands alone
 	files      map[string]string // further files in /conf, by name
 	counters   map[string]int32  // znodes to start with, by path; nil: no snapshot
+	env        map[string]string // further environment variables
+	version    string            // of ZooKeeper; empty: the default
+	slow       time.Duration     // what the disk takes longer; slowAsAll: as slowDiskVar says
+	stall      time.Duration     // for how long a thread stands still each time; 0: none ever does
 }
 
 // newSettings gives the defaults, then applies opts in order.
@@ -38,8 +44,14 @@ func newSettings(opts []Option) *settings {
 			"autopurge.purgeInterval": "0",
 			"extendedTypesEnabled":    "true", // TTL nodes
 		},
-		properties: map[string]string{"java.net.preferIPv4Stack": "true"},
-		files:      map[string]string{},
+		properties: map[string]string{
+			"java.net.preferIPv4Stack":    "true",
+			"zookeeper.jmx.log4j.disable": "true", // in 3.4 it takes a part of Java that no server needs
+		},
+		files:   map[string]string{},
+		env:     map[string]string{},
+		version: os.Getenv(versionVar),
+		slow:    slowAsAll,
 	}
 	for _, o := range opts {
 		o(s)

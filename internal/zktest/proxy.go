@@ -30,11 +30,11 @@ const (
 // ZooKeeper's plain protocol, such as TLS or the four-letter commands, passes
 // through it uncounted by operation. Its methods may be called from any goroutine.
 type Proxy struct {
-	target string
-	addr   string
-	work   sync.WaitGroup // every goroutine that the Proxy started
+	addr string
+	work sync.WaitGroup // every goroutine that the Proxy started
 
 	mu       sync.Mutex // guards the rest; never held across I/O on a connection
+	target   string
 	link     link
 	changed  chan struct{} // closed and replaced when link changes
 	listener net.Listener  // nil while cut or closed
@@ -78,6 +78,21 @@ func ListenProxy(target string) (*Proxy, error) {
 
 // Addr is where clients connect to. It stays the same across Cut and Heal.
 func (p *Proxy) Addr() string { return p.addr }
+
+// Target is the server that new connections lead to.
+func (p *Proxy) Target() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.target
+}
+
+// SetTarget makes new connections lead to another server, which is host:port. Connections that stand stay as they are.
+// The sessions of the former target are forgotten.
+func (p *Proxy) SetTarget(target string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target, p.sessions = target, nil
+}
 
 // Cut closes all connections and refuses new ones, as a dead server's host does.
 func (p *Proxy) Cut() { p.setLink(cut) }
@@ -133,7 +148,7 @@ func (p *Proxy) ExpireSession(ctx context.Context) error {
 		return fmt.Errorf("%w: none has passed the proxy %s", ErrNoSession, p.addr)
 	}
 	for _, s := range sessions {
-		if err := ExpireSession(ctx, p.target, s.ID, s.Passwd); err != nil && !errors.Is(err, ErrNoSession) {
+		if err := ExpireSession(ctx, p.Target(), s.ID, s.Passwd); err != nil && !errors.Is(err, ErrNoSession) {
 			return err
 		}
 		p.forget(s.ID)

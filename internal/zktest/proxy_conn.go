@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"sync"
+
+	"github.com/zkelection/election/internal/jute"
 )
 
 // proxyConn is one client's connection through a Proxy, and the one to the
@@ -71,7 +73,7 @@ func (c *proxyConn) serve() {
 func (c *proxyConn) dialServer() bool {
 	ctx, cancel := context.WithTimeout(c.ctx, dialLimit)
 	defer cancel()
-	conn, err := dial(ctx, c.proxy.target)
+	conn, err := dial(ctx, c.proxy.Target())
 	if err != nil {
 		return false
 	}
@@ -123,7 +125,7 @@ func (c *proxyConn) passRequests(r io.Reader) {
 			return
 		}
 		f := decode(body)
-		if decode = decodeRequest; f.Op != OpConnect {
+		if decode = decodeRequest; f.Op != jute.OpCreateSession {
 			f.Session = c.sessionID()
 		}
 		if !c.passRequest(f, body) {
@@ -212,7 +214,7 @@ func (c *proxyConn) decodeConnected(body []byte) Frame {
 	c.mu.Lock()
 	c.session = s.ID
 	c.mu.Unlock()
-	return Frame{Kind: Reply, Op: OpConnect, Session: s.ID, Size: len(body) + 4, dropReply: asked.dropReply}
+	return Frame{Kind: Reply, Op: jute.OpCreateSession, Session: s.ID, Size: len(body) + 4, dropReply: asked.dropReply}
 }
 
 // decodeReply adds what is known of the request.
@@ -224,7 +226,7 @@ func (c *proxyConn) decodeReply(body []byte) Frame {
 	}
 	asked := c.answered(f.Xid)
 	f.Op, f.Path, f.dropReply = asked.Op, asked.Path, asked.dropReply
-	if f.Op == OpClose && f.Err == 0 {
+	if f.Op == jute.OpCloseSession && f.Err == jute.CodeOK {
 		c.proxy.forget(f.Session)
 	}
 	return f

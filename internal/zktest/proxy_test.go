@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/zkelection/election/internal/jute"
 	"github.com/zkelection/election/internal/zktest"
 )
 
@@ -32,6 +33,28 @@ func TestCutRefusesAndHealReconnectsTheSameSession(t *testing.T) {
 	p.Heal()
 	waitState(t, events, zk.StateHasSession)
 	require.Equal(t, before, conn.SessionID())
+}
+
+func TestSetTargetLeadsNewConnectionsToAnotherServer(t *testing.T) {
+	p, conn, events := viaProxy(t)
+	other := zktest.Start(t)
+	_, err := conn.Create("/target", nil, zk.FlagEphemeral, openACL)
+	require.NoError(t, err)
+	require.NotEmpty(t, p.Sessions())
+	p.SetTarget(other.Addr())
+	require.Equal(t, other.Addr(), p.Target())
+	require.Empty(t, p.Sessions(), "the other server does not know them")
+	exists, _, err := conn.Exists("/target")
+	require.NoError(t, err)
+	require.True(t, exists, "a connection that stands stays")
+
+	p.Cut() // Heal opens the same port again
+	waitState(t, events, zk.StateDisconnected)
+	p.Heal()
+	fresh, _ := session(t, p.Addr())
+	exists, _, err = fresh.Exists("/target")
+	require.NoError(t, err)
+	require.False(t, exists)
 }
 
 func TestBlackholePassesNothingUntilHealed(t *testing.T) {
@@ -76,7 +99,7 @@ func TestStallRepliesLetsRequestsThrough(t *testing.T) {
 
 func TestDropReplyLosesTheAnswerAndKeepsTheDeed(t *testing.T) {
 	p, conn, events := viaProxy(t)
-	rule := p.DropReply(zktest.Once(zktest.IsOp(zktest.OpCreate)))
+	rule := p.DropReply(zktest.Once(zktest.IsOp(jute.OpCreate)))
 	_, err := conn.Create("/lost", []byte("x"), zk.FlagEphemeral, openACL)
 	require.ErrorIs(t, err, zk.ErrConnectionClosed)
 	require.NoError(t, rule.Wait(timeout(t)))
@@ -90,7 +113,7 @@ func TestDropReplyLosesTheAnswerAndKeepsTheDeed(t *testing.T) {
 
 func TestDropRequestLosesTheDeed(t *testing.T) {
 	p, conn, events := viaProxy(t)
-	p.DropRequest(zktest.Once(func(f zktest.Frame) bool { return f.Path == "/never" && f.Op == zktest.OpMulti }))
+	p.DropRequest(zktest.Once(func(f zktest.Frame) bool { return f.Path == "/never" && f.Op == jute.OpMulti }))
 	_, err := conn.Multi(&zk.CreateRequest{Path: "/never", Acl: openACL})
 	require.ErrorIs(t, err, zk.ErrConnectionClosed)
 	waitState(t, events, zk.StateHasSession)
@@ -118,7 +141,7 @@ func TestDropNotificationIsSilent(t *testing.T) {
 
 func TestHoldDelaysUntilRemoved(t *testing.T) {
 	p, conn, _ := viaProxy(t)
-	rule := p.Hold(zktest.IsKind(zktest.Reply, zktest.IsOp(zktest.OpCreate)))
+	rule := p.Hold(zktest.IsKind(zktest.Reply, zktest.IsOp(jute.OpCreate)))
 	created := make(chan error, 1)
 	go func() {
 		_, err := conn.Create("/held", nil, zk.FlagEphemeral, openACL)
@@ -136,18 +159,18 @@ func TestHoldDelaysUntilRemoved(t *testing.T) {
 
 func TestStatsCountByOperation(t *testing.T) {
 	p, conn, _ := viaProxy(t)
-	require.EqualValues(t, 1, p.Stats().Requests[zktest.OpConnect].Frames)
+	require.EqualValues(t, 1, p.Stats().Requests[jute.OpCreateSession].Frames)
 	p.ResetStats()
 	_, err := conn.Create("/counted", []byte("12345"), zk.FlagEphemeral, openACL)
 	require.NoError(t, err)
 	_, _, err = conn.Children("/")
 	require.NoError(t, err)
 	stats := p.Stats()
-	require.EqualValues(t, 1, stats.Requests[zktest.OpCreate].Frames)
-	require.EqualValues(t, 1, stats.Replies[zktest.OpCreate].Frames)
-	require.EqualValues(t, 1, stats.Requests[zktest.OpGetChildren2].Frames)
+	require.EqualValues(t, 1, stats.Requests[jute.OpCreate].Frames)
+	require.EqualValues(t, 1, stats.Replies[jute.OpCreate].Frames)
+	require.EqualValues(t, 1, stats.Requests[jute.OpGetChildren2].Frames)
 	// length, xid, op, path, data, one ACL entry, flags
-	require.EqualValues(t, 4+8+(4+8)+(4+5)+(4+4+(4+5)+(4+6))+4, stats.Requests[zktest.OpCreate].Bytes)
+	require.EqualValues(t, 4+8+(4+8)+(4+5)+(4+4+(4+5)+(4+6))+4, stats.Requests[jute.OpCreate].Bytes)
 }
 
 func TestCloseConnectionsIsAFlap(t *testing.T) {
@@ -200,6 +223,7 @@ func TestCloseLeavesNoGoroutine(t *testing.T) {
 }
 
 func TestServerLeavesNoGoroutineInThisProcess(t *testing.T) {
+	zktest.SkipIfShort(t, "a real ZooKeeper, in a container")
 	before := goleak.IgnoreCurrent()
 	s, err := zktest.Launch(timeout(t))
 	require.NoError(t, err)

@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 )
 
 // The ports and folders inside the container; those of the official image.
@@ -121,6 +120,20 @@ func (s *Server) Mode(ctx context.Context) (string, error) {
 	return "", fmt.Errorf("zktest: %s does not serve: %q", s.addr, answer)
 }
 
+// Version is what the server says it is, such as "3.9.3".
+func (s *Server) Version(ctx context.Context) (string, error) {
+	answer, err := s.FourLetter(ctx, "srvr")
+	if err != nil {
+		return "", err
+	}
+	text, ok := strings.CutPrefix(answer, "Zookeeper version: ")
+	end := strings.IndexFunc(text, func(r rune) bool { return r != '.' && !unicode.IsDigit(r) })
+	if !ok || end <= 0 {
+		return "", fmt.Errorf("zktest: %s does not say its version: %q", s.addr, answer)
+	}
+	return text[:end], nil
+}
+
 // Logs returns the end of what the server wrote, for the message of a failed test.
 func (s *Server) Logs(ctx context.Context) string { return s.engine.logs(ctx, s.container) }
 
@@ -161,5 +174,3 @@ func (s *Server) modeOnce(ctx context.Context) (string, error) {
 	defer cancel()
 	return s.Mode(ctx)
 }
-
-func hostPort(port int) string { return net.JoinHostPort(host(), strconv.Itoa(port)) }

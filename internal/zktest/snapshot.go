@@ -1,10 +1,13 @@
 package zktest
 
 import (
-	"encoding/binary"
 	"hash/adler32"
 	"maps"
 	"slices"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkelection/election/internal/jute"
 )
 
 // WithCounters has the server start with these znodes below the root, open to all, each as if it had had so many
@@ -29,35 +32,42 @@ const (
 // snapshot is a file as org.apache.zookeeper.server.persistence.FileSnap writes it: header, sessions, ACLs, znodes with
 // their parents first, and the checksum of all that. What later versions append (digests) a server does without.
 func snapshot(counters map[string]int32) []byte {
-	b := juteWriter("ZKSN").int(2).long(-1) // magic number, version, database
-	b = b.int(0)                            // no sessions
-	b = b.int(1).long(readACL).int(1).int(1).text("world").text("anyone")
-	b = b.node("", openACL, 0) // the root has no name here
-	for _, path := range []string{"/zookeeper", "/zookeeper/quota"} {
-		b = b.node(path, openACL, 0)
-	}
-	b = b.node("/zookeeper/config", readACL, 0)
+	const magic = 'Z'<<24 | 'K'<<16 | 'S'<<8 | 'N'
+	e := jute.NewEncoder()
+	e.Int32(magic)
+	e.Int32(2)  // version
+	e.Int64(-1) // database
+	e.Int32(0)  // no sessions
+
+	e.Int32(1) // one access control list
+	e.Int64(readACL)
+	e.ACLs(zk.WorldACL(zk.PermRead))
+
+	node(e, "", openACL, 0) // the root has no name here
+	node(e, "/zookeeper", openACL, 0)
+	node(e, "/zookeeper/quota", openACL, 0)
+	node(e, "/zookeeper/config", readACL, 0)
 	for _, path := range slices.Sorted(maps.Keys(counters)) {
-		b = b.node(path, openACL, counters[path])
+		node(e, path, openACL, counters[path])
 	}
-	b = b.text("/") // the end of the znodes
-	return b.long(int64(adler32.Checksum(b))).text("/")
+	e.Text("/") // the end of the znodes
+
+	e.Int64(int64(adler32.Checksum(e.Record())))
+	e.Text("/")
+	return e.Record()
 }
 
-// juteWriter appends what Hadoop's record format, jute, is made of: big-endian numbers, and texts and bytes behind
-// their length.
-type juteWriter []byte
-
-func (b juteWriter) int(v int32) juteWriter { return binary.BigEndian.AppendUint32(b, uint32(v)) }
-func (b juteWriter) long(v int64) juteWriter {
-	return binary.BigEndian.AppendUint64(b, uint64(v))
-}
-func (b juteWriter) text(s string) juteWriter { return append(b.int(int32(len(s))), s...) }
-
-// node appends a znode that was made before all transactions.
-func (b juteWriter) node(path string, acl int64, cversion int32) juteWriter {
-	b = b.text(path).text("").long(acl)
-	b = b.long(0).long(0).long(0).long(0) // czxid, mzxid, ctime, mtime
-	b = b.int(0).int(cversion).int(0)     // versions of data, children and ACL
-	return b.long(0).long(0)              // owner, pzxid
+// node writes a znode that was made before all transactions.
+func node(e *jute.Encoder, path string, acl int64, cversion int32) {
+	e.Text(path)
+	e.Text("") // no data
+	e.Int64(acl)
+	for range 4 { // czxid, mzxid, ctime, mtime
+		e.Int64(0)
+	}
+	e.Int32(0) // version of the data
+	e.Int32(cversion)
+	e.Int32(0) // version of the access control list
+	e.Int64(0) // no owner
+	e.Int64(0) // pzxid
 }

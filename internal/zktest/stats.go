@@ -1,6 +1,10 @@
 package zktest
 
-import "maps"
+import (
+	"maps"
+
+	"github.com/zkelection/election/internal/jute"
+)
 
 // Count is a number of frames and their bytes, length prefixes included.
 type Count struct{ Frames, Bytes int64 }
@@ -13,12 +17,12 @@ type Stats struct {
 	Connections   int64 // accepted
 	ToServer      Count // everything
 	ToClient      Count // everything
-	Requests      map[Op]Count
-	Replies       map[Op]Count // by the operation of the request
+	Requests      map[jute.Op]Count
+	Replies       map[jute.Op]Count // by the operation of the request
 	Notifications Count
 }
 
-func newStats() Stats { return Stats{Requests: map[Op]Count{}, Replies: map[Op]Count{}} }
+func newStats() Stats { return Stats{Requests: map[jute.Op]Count{}, Replies: map[jute.Op]Count{}} }
 
 func (s Stats) clone() Stats {
 	s.Requests, s.Replies = maps.Clone(s.Requests), maps.Clone(s.Replies)

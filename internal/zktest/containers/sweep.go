@@ -1,8 +1,10 @@
-package zktest
+package main
 
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"strconv"
@@ -66,32 +68,42 @@ func orphaned(labels map[string]string) bool {
 	return err == nil && processStart(pid) != labels[labelStart]
 }
 
+// own reports whether the labels name this process.
+func own(labels map[string]string) bool {
+	for key, value := range ownerLabels() {
+		if labels[key] != value {
+			return false
+		}
+	}
+	return true
+}
+
 // sweep removes what processes left that were killed before they could clean
 // up. It is best effort: several may sweep at once, and a leftover does no harm
 // to this one.
-func (e *engine) sweep(ctx context.Context) {
-	defer e.done()
+func (e *engine) sweep(ctx context.Context) { _ = e.removeWhere(ctx, orphaned) }
+
+// removeWhere removes the containers, then the networks, for whose labels such returns true.
+func (e *engine) removeWhere(ctx context.Context, such func(labels map[string]string) bool) error {
 	ours := client.Filters{}.Add("label", labelProject)
 	containers, err := e.cli.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: ours})
 	if err != nil {
-		return
+		return fmt.Errorf("zktest: list containers: %w", err)
 	}
+	var errs []error
 	for _, c := range containers.Items {
-		if orphaned(c.Labels) {
-			_ = e.remove(ctx, c.ID)
+		if such(c.Labels) {
+			errs = append(errs, e.remove(ctx, c.ID))
 		}
 	}
-	e.sweepNetworks(ctx, maps.Clone(ours))
-}
-
-func (e *engine) sweepNetworks(ctx context.Context, ours client.Filters) {
-	networks, err := e.cli.NetworkList(ctx, client.NetworkListOptions{Filters: ours})
+	networks, err := e.cli.NetworkList(ctx, client.NetworkListOptions{Filters: maps.Clone(ours)})
 	if err != nil {
-		return
+		return errors.Join(append(errs, fmt.Errorf("zktest: list networks: %w", err))...)
 	}
 	for _, n := range networks.Items {
-		if orphaned(n.Labels) {
-			_, _ = e.cli.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{})
+		if such(n.Labels) {
+			errs = append(errs, e.removeNetwork(ctx, n.ID))
 		}
 	}
+	return errors.Join(errs...)
 }

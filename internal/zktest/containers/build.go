@@ -1,4 +1,4 @@
-package zktest
+package main
 
 import (
 	"archive/tar"
@@ -19,16 +19,11 @@ import (
 	"github.com/moby/moby/client"
 )
 
-// The parts of the image. Debian splits netty into many jars, so that one is a pattern.
+// confDir is the folder of zoo.cfg in the official images, and in ours.
+const confDir = "/conf"
+
+// What the image has of this machine's JDK, and what makes it.
 var (
-	debianPackages = []string{
-		"libzookeeper-java", "libslf4j-java", "libnetty-java", "libjctools-java",
-		"libdropwizard-metrics-java", "libsnappy-java", "libcommons-cli-java", "libcommons-io-java",
-	}
-	jars = []string{
-		"zookeeper.jar", "zookeeper-jute.jar", "slf4j-api.jar", "slf4j-simple.jar", "netty-*.jar", "jctools-core.jar",
-		"metrics-core.jar", "snappy-java.jar", "commons-cli.jar", "commons-io.jar",
-	}
 	javaModules = []string{
 		"java.base", "java.management", "java.naming", "java.logging", "java.xml", "java.security.sasl",
 		"java.security.jgss", "jdk.management", "jdk.unsupported", "jdk.crypto.ec",
@@ -36,12 +31,14 @@ var (
 	buildTools = []string{"jlink", "apt-get", "dpkg", "ldd"}
 )
 
-// debianEntry starts the server without a shell, of which the image has none.
-const debianEntry = `ENTRYPOINT ["/jre/bin/java","-cp","/zk/*","org.apache.zookeeper.server.quorum.QuorumPeerMain","` + confDir + `/zoo.cfg"]`
+// debianEntry starts the server without a shell, of which the image has none. Debian's zookeeper.jar of 3.9.3 has some of
+// zookeeper-jute.jar's classes, in another state: that one comes first.
+const debianEntry = `ENTRYPOINT ["/jre/bin/java","-cp","/zk/zookeeper-jute.jar:/zk/*","org.apache.zookeeper.server.quorum.QuorumPeerMain","` + confDir + `/zoo.cfg"]`
 
 // build makes the image from Debian's packages and this machine's JDK, in a
 // temporary folder and without root: nothing is installed here.
-func (e *engine) build(ctx context.Context, name string) error {
+func (e *engine) build(ctx context.Context, r release) error {
+	name := r.debianImage()
 	for _, tool := range buildTools {
 		if _, err := exec.LookPath(tool); err != nil {
 			return fmt.Errorf("zktest: to make %s, install openjdk-17-jdk-headless (for jlink) on Debian or Ubuntu: %w", name, err)
@@ -52,7 +49,7 @@ func (e *engine) build(ctx context.Context, name string) error {
 		return fmt.Errorf("zktest: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	b := &builder{dir: dir}
+	b := &builder{dir: dir, release: r}
 	if err := b.collect(ctx); err != nil {
 		return err
 	}
@@ -82,9 +79,10 @@ func (e *engine) importImage(ctx context.Context, name string, write func(io.Wri
 
 // builder gathers the parts of an image in dir.
 type builder struct {
-	dir  string
-	jars []string // where the jars are on this machine
-	libs []string // the system libraries that the Java runtime links
+	dir     string
+	release release
+	jars    []string // where the jars are on this machine
+	libs    []string // the system libraries that the Java runtime links
 }
 
 func (b *builder) collect(ctx context.Context) error {
@@ -134,26 +132,27 @@ func (b *builder) unpack(ctx context.Context) error {
 // download uses the machine's package lists. When they are missing or stale it
 // fetches lists of its own, in its own folder, which anybody may do.
 func (b *builder) download(ctx context.Context) error {
-	get := append([]string{"-q", "-o", "APT::Sandbox::User=", "download"}, debianPackages...)
+	if b.release.suite != "" {
+		return b.downloadFrom(ctx)
+	}
+	get := append([]string{"-q", "-o", "APT::Sandbox::User=", "download"}, b.release.packages...)
 	_, first := b.run(ctx, "apt-get", get...)
 	if first == nil {
 		return nil
 	}
-	own := []string{"-o", "Dir::State::lists=" + b.path("lists"), "-o", "Dir::Cache=" + b.path("cache")}
-	for _, d := range []string{"lists/partial", "cache/archives/partial"} {
-		if err := os.MkdirAll(b.path(d), 0o755); err != nil {
-			return fmt.Errorf("zktest: %w", err)
-		}
+	own, err := b.ownLists("machine")
+	if err != nil {
+		return err
 	}
-	if _, err := b.run(ctx, "apt-get", append(own, "-q", "-o", "APT::Sandbox::User=", "update")...); err != nil {
+	if _, err := b.run(ctx, "apt-get", append(own, "update")...); err != nil {
 		return fmt.Errorf("%w\nafter %w", err, first)
 	}
-	_, err := b.run(ctx, "apt-get", append(own, get...)...)
+	_, err = b.run(ctx, "apt-get", append(own, get...)...)
 	return err
 }
 
 func (b *builder) findJars(context.Context) error {
-	for _, pattern := range jars {
+	for _, pattern := range b.release.jars {
 		found, err := filepath.Glob(b.path("root/usr/share/java", pattern))
 		if err != nil || len(found) == 0 {
 			return fmt.Errorf("zktest: Debian's packages hold no %s", pattern)
