@@ -1,5 +1,6 @@
-// Package znode knows the names that candidates' znodes bear: how they are made, how a line of them is
-// read, and who stands ahead of whom. It does no I/O.
+// Package znode makes and reads the names of candidates' znodes: it fills name templates,
+// sorts the children of an election, and says which candidates are ahead of another. It
+// does no I/O.
 package znode
 
 import (
@@ -11,30 +12,39 @@ import (
 	"strings"
 )
 
-// seqDigits is the width of the counter that ZooKeeper appends to a sequential znode's name
-// (Java's "%010d" of the parent's cversion, PrepRequestProcessor.pRequest2TxnCreate).
+// seqDigits is the width of the counter that ZooKeeper appends to a sequential znode's
+// name (Java's "%010d" of the parent's cversion,
+// PrepRequestProcessor.pRequest2TxnCreate).
 const seqDigits = 10
 
-// Placeholders of a name template; each stands for the UUID of one attempt to stand.
+// Placeholders in a name template. Each stands for a UUID that is new for each attempt to
+// enter the election.
 const (
 	UUIDMark = "{uuid}" // 8-4-4-4-12, as Curator writes it
 	HexMark  = "{hex}"  // 32 hex digits, as Kazoo writes it
 )
 
-// Sequence reads the counter at the end of a child's name. ok is false for a name without one: such a
-// child is not a candidate. The value is the counter modulo 2^32, so that the server's 32-bit overflow to
-// negative numbers ("-2147483648") and a wider counter read alike; only Sort gives values an order.
+// Sequence returns the counter at the end of a child's name. ok is false if the name has
+// none: such a child is not a candidate.
+//
+// The value is the counter modulo 2^32. So a counter that overflows to negative numbers
+// ("-2147483648") as the server's does, and a wider one, read the same. Values have no
+// order by themselves: see [Sort].
 func Sequence(name string) (seq uint32, ok bool) {
 	if len(name) < seqDigits {
 		return 0, false
 	}
 	head, tail := name[:len(name)-seqDigits], name[len(name)-seqDigits:]
+
 	negative := false
-	if tail[0] == '-' && startsNumber(head) { // a small negative one: "-000000001" is ten wide with its sign
+	if tail[0] == '-' && startsNumber(head) {
+		// A small negative number: "-000000001" has ten characters with its sign.
 		negative, tail = true, tail[1:]
-	} else if tail[0] > '0' && strings.HasSuffix(head, "-") && startsNumber(head[:len(head)-1]) { // one of ten digits and a sign
+	} else if tail[0] > '0' && strings.HasSuffix(head, "-") && startsNumber(head[:len(head)-1]) {
+		// A large negative number: ten digits and a sign.
 		negative = true
 	}
+
 	var n uint64
 	for i := range len(tail) {
 		if tail[i] < '0' || tail[i] > '9' {
@@ -42,23 +52,28 @@ func Sequence(name string) (seq uint32, ok bool) {
 		}
 		n = n*10 + uint64(tail[i]-'0')
 	}
+
 	if negative {
 		return -uint32(n), true
 	}
 	return uint32(n), true
 }
 
-// startsNumber reports whether a '-' behind head is a sign. In "…-latch-0000000001" it is the end of the
-// prefix, in "…-latch--2147483648" and "n_-2147483648" it is a sign: a prefix ends in a separator, and
-// what follows the separator belongs to the number.
+// startsNumber reports whether a '-' behind head is a sign. It is one in
+// "…-latch--2147483648" and "n_-2147483648", but it ends the prefix in
+// "…-latch-0000000001". The rule: a prefix ends in a separator, and what follows the
+// separator belongs to the number.
 func startsNumber(head string) bool {
 	return head == "" || strings.HasSuffix(head, "-") || strings.HasSuffix(head, "_")
 }
 
-// Sort returns the candidates among children, first in line first. Children without a sequence number are
-// left out; those of one number stay in the order given (see Ties). The counter wraps at 2^31 and at 2^32, so the
-// numbers lie on a ring: the line begins behind the ring's largest gap. That is the true order as long as the line
-// spans less than half the ring.
+// Sort returns the candidates among children, the first in line first. It leaves out
+// children without a sequence number. Children with the same number keep their given
+// order (see [Ties]).
+//
+// The counter wraps at 2^31 and at 2^32, so the numbers lie on a ring. The line begins
+// after the largest gap in the ring. This is the true order if the line spans less than
+// half the ring.
 func Sort(children []string) []string {
 	type child struct {
 		seq  uint32
@@ -70,6 +85,7 @@ func Sort(children []string) []string {
 			line = append(line, child{seq, name})
 		}
 	}
+
 	slices.SortStableFunc(line, func(a, b child) int { return cmp.Compare(a.seq, b.seq) })
 	first, widest := 0, uint32(0)
 	for i := range line {
@@ -78,6 +94,7 @@ func Sort(children []string) []string {
 			first, widest = i, gap
 		}
 	}
+
 	names := make([]string, 0, len(line))
 	for i := range line {
 		names = append(names, line[(first+i)%len(line)].name)
@@ -85,8 +102,9 @@ func Sort(children []string) []string {
 	return names
 }
 
-// Ties returns how many names at the head of a sorted line bear the same number. There is more than one when the
-// counter is full: the server leaves it at 2^31-1 then (DataTree.createNode keeps the larger cversion).
+// Ties returns how many names at the front of a sorted line have the same number. There
+// is more than one if the counter is full. The server then leaves it at 2^31-1
+// (DataTree.createNode keeps the larger cversion). The line must not be empty.
 func Ties(line []string) int {
 	n := 0
 	for first, _ := Sequence(line[0]); n < len(line); n++ {
@@ -97,32 +115,34 @@ func Ties(line []string) int {
 	return n
 }
 
-// Ahead returns the candidates that stand ahead of own, first in line first. found is false when own is
-// not among the children.
-func Ahead(children []string, own string) (ahead []string, found bool) {
+// Ahead returns the candidates that are ahead of own, the first in line first, and how
+// many are behind it. found is false if own is not among the children.
+func Ahead(children []string, own string) (ahead []string, behind int, found bool) {
 	line := Sort(children)
 	i := slices.Index(line, own)
 	if i < 0 {
-		return nil, false
+		return nil, 0, false
 	}
-	return slices.Clip(line[:i]), true
+	return slices.Clip(line[:i]), len(line) - i - 1, true
 }
 
-// Prefix fills a name template for one attempt to stand: what the server appends its counter to.
+// Prefix fills a name template with the UUID of one attempt to enter the election. The
+// server appends its counter to the result.
 func Prefix(template string, uuid [16]byte) string {
 	h := hex.EncodeToString(uuid[:])
 	dashed := h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 	return strings.NewReplacer(UUIDMark, dashed, HexMark, h).Replace(template)
 }
 
-// Plain reports whether a counter behind prefix is read for what it is. Where prefix itself ends in what may be a sign
-// ("job--"), large ones are not.
+// Plain reports whether [Sequence] reads every counter behind prefix correctly. It does
+// not if prefix itself ends in what may be a sign ("job--"): then large counters are read
+// as negative numbers.
 func Plain(prefix string) bool {
 	seq, ok := Sequence(prefix + "1000000000")
 	return ok && seq == 1e9
 }
 
-// Unique reports whether names made from template tell one attempt from another.
+// Unique reports whether names made from template differ for each attempt, by a UUID.
 func Unique(template string) bool {
 	return strings.Contains(template, UUIDMark) || strings.Contains(template, HexMark)
 }
@@ -136,8 +156,9 @@ func NewUUID() [16]byte {
 	return u
 }
 
-// CheckPath says what is wrong with path as an absolute znode path, by the rules of ZooKeeper's
-// PathUtils.validatePath. The root is a valid path.
+// CheckPath returns an error if path is no absolute znode path, by the rules of
+// ZooKeeper's PathUtils.validatePath. The error continues a sentence about the path. The
+// root is a valid path.
 func CheckPath(path string) error {
 	switch {
 	case path == "":
@@ -159,13 +180,15 @@ func CheckPath(path string) error {
 	return nil
 }
 
-// maxLen is a quarter of what a server takes in one request by default (jute.maxbuffer), in which a path may stand more
-// than once. It cuts the connection on a larger one, under everybody who shares it.
+// maxLen is the longest path, in bytes: a quarter of what a server accepts in one request
+// by default (jute.maxbuffer), which may contain a path more than once. On a larger
+// request the server ends the connection, for all who share it.
 const maxLen = 1 << 18
 
-func tooLong(s string) error { return fmt.Errorf("is of %d bytes, over %d", len(s), maxLen) }
+func tooLong(s string) error { return fmt.Errorf("has %d bytes, more than %d", len(s), maxLen) }
 
-// CheckName says what is wrong with one component of a path.
+// CheckName returns an error if part is no valid component of a path. The error continues
+// a sentence about the path.
 func CheckName(part string) error {
 	switch {
 	case part == "":
@@ -183,13 +206,14 @@ func CheckName(part string) error {
 	return nil
 }
 
-// forbidden lists what PathUtils.validatePath refuses, and what is not valid UTF-8. What lies above U+FFFF is a pair of
-// surrogates to Java, each of which it refuses.
+// forbidden reports whether PathUtils.validatePath refuses the character. Invalid UTF-8
+// is forbidden, too. To Java a character above U+FFFF is a pair of surrogates, and it
+// refuses both.
 func forbidden(r rune) bool {
 	return r <= 0x1f || r >= 0x7f && r <= 0x9f || r >= 0xd800 && r <= 0xf8ff || r >= 0xfff0
 }
 
-// Join puts a child's name behind its parent's path.
+// Join returns the path of a child.
 func Join(parent, name string) string {
 	if parent == "/" {
 		return "/" + name
@@ -197,7 +221,8 @@ func Join(parent, name string) string {
 	return parent + "/" + name
 }
 
-// Parents lists the components of path that must exist before it, shallowest first, the root left out.
+// Parents returns the paths of all ancestors of path except the root, the shallowest
+// first.
 func Parents(path string) []string {
 	var all []string
 	for i := 1; i < len(path); i++ {

@@ -28,7 +28,7 @@ func TestSequenceReadsTheTenDigitsAtTheEndWhateverTheNameIs(t *testing.T) {
 		"-000000012":               -12,
 		"x-latch-1000000000":       1000000000,
 		"prefix9-latch-0000000001": 1,
-		"job--0000000001":          1, // a number with a sign has ten digits behind it only where none of them leads with 0
+		"job--0000000001":          1, // ten digits with a leading 0 are no number with a sign
 		"job_-0999999999":          999999999,
 		"-0000000001":              1,
 	} {
@@ -39,14 +39,16 @@ func TestSequenceReadsTheTenDigitsAtTheEndWhateverTheNameIs(t *testing.T) {
 }
 
 func TestAPrefixIsPlainUnlessItEndsInWhatMayBeASign(t *testing.T) {
-	for prefix, want := range map[string]bool{"_c_x-latch-": true, "n_": true, "x__lock__": true, "candidate": true, "": true, "2024-": true,
+	for prefix, want := range map[string]bool{"_c_x-latch-": true, "n_": true, "x__lock__": true, "candidate": true,
+		"": true, "2024-": true,
 		"job--": false, "job_-": false, "-": false} {
 		assert.Equal(t, want, Plain(prefix), prefix)
 	}
 }
 
 func TestChildrenWithoutASequenceNumberAreNoCandidates(t *testing.T) {
-	for _, name := range []string{"", "_c_x", "0-note", "n_", "n_123", "lock", "n_00000000x1", "note-123456789", "0000000001-", "n_--00000001"} {
+	for _, name := range []string{"", "_c_x", "0-note", "n_", "n_123", "lock", "n_00000000x1", "note-123456789",
+		"0000000001-", "n_--00000001"} {
 		_, ok := Sequence(name)
 		assert.False(t, ok, name)
 	}
@@ -62,7 +64,7 @@ func TestTheOrderIsRightAcrossTheWrapOfTheCounter(t *testing.T) {
 	assert.Equal(t, wide, Sort(shuffled(wide)))
 }
 
-// Against a reference that knows the true order: numbers counted up from a random start, no ring.
+// The reference knows the true order: it counts up from a random start, without a ring.
 func TestSortAgreesWithCountingUp(t *testing.T) {
 	for range 300 {
 		next := rand.Int64N(1 << 33)
@@ -76,11 +78,12 @@ func TestSortAgreesWithCountingUp(t *testing.T) {
 }
 
 func TestAheadKeepsThoseBeforeOwnAndSaysWhenOwnIsMissing(t *testing.T) {
-	children := []string{"n_0000000003", "b-latch-0000000001", "junk", "a-lock-0000000002"}
-	ahead, found := Ahead(children, "n_0000000003")
+	children := []string{"n_0000000003", "b-latch-0000000001", "junk", "a-lock-0000000002", "n_0000000004"}
+	ahead, behind, found := Ahead(children, "n_0000000003")
 	assert.True(t, found)
 	assert.Equal(t, []string{"b-latch-0000000001", "a-lock-0000000002"}, ahead)
-	_, found = Ahead(children, "n_0000000009")
+	assert.Equal(t, 1, behind)
+	_, _, found = Ahead(children, "n_0000000009")
 	assert.False(t, found)
 }
 
