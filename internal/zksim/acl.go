@@ -8,20 +8,24 @@ import (
 	"strings"
 
 	"github.com/go-zookeeper/zk"
+
+	"github.com/zkelection/election/internal/jute"
 )
 
-// An identity (Id in the original) is a zk.ACL whose Perms are zero: scheme and id are all it has.
+// An identity (Id in the original) is a zk.ACL with zero Perms: it has only a scheme and
+// an id.
 
-// digestID is DigestAuthenticationProvider.generateDigest: user:base64(sha1(user:password)).
+// digestID is DigestAuthenticationProvider.generateDigest:
+// user:base64(sha1(user:password)).
 func digestID(cred []byte) string {
 	user, _, _ := strings.Cut(string(cred), ":")
 	sum := sha1.Sum(cred)
 	return user + ":" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// fixACL is PrepRequestProcessor.fixupACL: no empty list, no unknown scheme, duplicates dropped,
-// "auth" replaced by the identities that the connection has proved.
-func fixACL(acls, auth []zk.ACL) ([]zk.ACL, Code) {
+// fixACL is PrepRequestProcessor.fixupACL. It refuses an empty list and unknown schemes,
+// drops duplicates, and replaces "auth" by the identities that the connection has proved.
+func fixACL(acls, auth []zk.ACL) ([]zk.ACL, jute.Code) {
 	var out []zk.ACL
 	for i, a := range acls {
 		switch {
@@ -31,20 +35,22 @@ func fixACL(acls, auth []zk.ACL) ([]zk.ACL, Code) {
 		case a.Scheme == "auth":
 			proved := provedBy(auth, a.Perms)
 			if len(proved) == 0 {
-				return nil, CodeInvalidACL
+				return nil, jute.CodeInvalidACL
 			}
 			out = append(out, proved...)
 		default:
-			return nil, CodeInvalidACL
+			return nil, jute.CodeInvalidACL
 		}
 	}
+
 	if len(out) == 0 {
-		return nil, CodeInvalidACL
+		return nil, jute.CodeInvalidACL
 	}
-	return out, CodeOK
+	return out, jute.CodeOK
 }
 
-// provedBy leaves out ip identities: an address is no proof (IPAuthenticationProvider.isAuthenticated).
+// provedBy returns the proved identities as ACL entries. It leaves out ip identities: an
+// address is no proof (IPAuthenticationProvider.isAuthenticated).
 func provedBy(auth []zk.ACL, perms int32) []zk.ACL {
 	var out []zk.ACL
 	for _, id := range auth {
@@ -55,7 +61,8 @@ func provedBy(auth []zk.ACL, perms int32) []zk.ACL {
 	return out
 }
 
-// validID is ServerAuthenticationProvider.isValid of the two providers that every server has.
+// validID is ServerAuthenticationProvider.isValid for the two providers that every server
+// has.
 func validID(scheme, id string) bool {
 	switch scheme {
 	case "digest":
@@ -68,7 +75,8 @@ func validID(scheme, id string) bool {
 	return false
 }
 
-// allowed is ZooKeeperServer.checkACL: one entry that grants any of perms to one of the identities.
+// allowed is ZooKeeperServer.checkACL: one entry must grant any of perms to one of the
+// identities.
 func allowed(acl []zk.ACL, perms int32, auth []zk.ACL) bool {
 	if len(acl) == 0 {
 		return true
@@ -98,7 +106,7 @@ func matches(scheme, id, expr string) bool {
 	return err == nil && perr == nil && prefix.Contains(addr)
 }
 
-// masked hides password hashes from readers that may not administer the node
+// masked hides password hashes, for readers without ADMIN permission on the node
 // (FinalRequestProcessor, OpCode.getACL).
 func masked(acl []zk.ACL) []zk.ACL {
 	out := slices.Clone(acl)

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// event is something that happens at a time of the ensemble's clock; at the same time, in the order
-// of asking. That order, and not the scheduler's, is what makes a run repeatable.
+// event is something that happens at a time of the ensemble's clock. Events of the same
+// time happen in the order of scheduling them. This order makes a run repeatable, and
+// Go's scheduler has no part in it.
 type event struct {
 	at  time.Duration
 	seq uint64
@@ -29,24 +30,25 @@ func (h *events) Pop() any {
 	return last
 }
 
-// now is the time since the ensemble was made: virtual inside a synctest bubble.
+// now is the time since the ensemble was made. It is virtual inside a synctest bubble.
 func (e *Ensemble) now() time.Duration { return time.Since(e.born) }
 
-// ownTime is what a server with a clock of its own takes for d.
+// ownTime returns how long d takes by a server's own clock.
 func (e *Ensemble) ownTime(d time.Duration) time.Duration {
 	return d - time.Duration(e.cfg.Drift*float64(d))
 }
 
 func (e *Ensemble) wallMs() int64 { return time.Now().UnixMilli() }
 
-// at schedules do; it runs under e.mu.
+// at schedules do, which runs under e.mu.
 func (e *Ensemble) at(t time.Duration, do func()) {
 	e.seq++
 	heap.Push(&e.events, event{at: t, seq: e.seq, do: do})
 }
 
-// do runs f and whatever became due by it, under the lock. Every entrance to the ensemble's state
-// is this one: the public methods, the transports' goroutines, the timer.
+// do runs f, and whatever became due by it, under the lock. The public methods, the
+// goroutines of the transports and the timer all use it: there is no other way to the
+// ensemble's state.
 func (e *Ensemble) do(f func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -57,8 +59,8 @@ func (e *Ensemble) do(f func()) {
 	e.settle()
 }
 
-// settle runs what is due and sets the one timer to what comes next. Due work runs in the calling
-// goroutine: an ensemble without delays answers without waking anybody.
+// settle runs what is due, and sets the one timer to the next event. Due work runs in the
+// calling goroutine, so an ensemble without delays answers without waking another one.
 func (e *Ensemble) settle() {
 	for len(e.events) > 0 {
 		wait := e.events[0].at - e.now()

@@ -11,8 +11,9 @@ import (
 	"github.com/zkelection/election/internal/zksim"
 )
 
-// With no client there is nothing for the scheduler to decide. (The client library's own goroutines
-// choose between things that happen at the same instant, by Go's random select: that is beyond us.)
+// Without clients the scheduler has nothing to decide. (The client library's goroutines
+// use Go's random select among things that happen at the same instant, which no seed
+// controls.)
 func TestSameSeedGivesTheSameRun(t *testing.T) {
 	run := func(seed uint64) (story []string) {
 		inBubble(t, zksim.Config{Servers: 5, Seed: seed}, func(t *testing.T, e *zksim.Ensemble) {

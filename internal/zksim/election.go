@@ -5,10 +5,12 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/zkelection/election/internal/jute"
 )
 
-// elect asks for a vote. Whatever may change its outcome asks: a server that looks, a link that
-// heals, a restart, a thaw. Nothing polls.
+// elect schedules a vote. Everything that may change the outcome calls it: a server that
+// starts to look, a link that heals, a restart, a thaw. So nothing has to poll.
 func (e *Ensemble) elect() {
 	if e.voting {
 		return
@@ -17,10 +19,10 @@ func (e *Ensemble) elect() {
 	e.at(e.now()+e.cfg.ElectionTime, func() { e.vote() })
 }
 
-// vote lets every looking server join a leader that it can reach, and, failing that, makes a leader
-// among those left: the one with the most advanced log, then the highest id, that a quorum can
-// reach (FastLeaderElection.totalOrderPredicate). It decides at once what the original's servers
-// find out by exchanging votes.
+// vote lets every looking server join a leader that it can reach. If servers are left
+// that a quorum can reach, the one with the most advanced log, and then the highest id,
+// becomes leader (FastLeaderElection.totalOrderPredicate). vote decides at once what the
+// original's servers find out by exchanging votes.
 func (e *Ensemble) vote() {
 	e.voting = false
 	for _, s := range e.candidates() {
@@ -28,6 +30,7 @@ func (e *Ensemble) vote() {
 			s.follow(l)
 		}
 	}
+
 	for _, s := range e.candidates() {
 		voters := e.votersFor(s)
 		if len(voters) < e.quorum() {
@@ -43,7 +46,7 @@ func (e *Ensemble) vote() {
 	}
 }
 
-// candidates are the servers that look for a leader, best first.
+// candidates returns the servers that look for a leader, the best one first.
 func (e *Ensemble) candidates() []*server {
 	var out []*server
 	for _, s := range e.servers {
@@ -57,8 +60,8 @@ func (e *Ensemble) candidates() []*server {
 	return out
 }
 
-// compareLog orders servers by how advanced they are: the epoch that they agreed to comes before
-// the last zxid, or a proposal that died with its leader could come back to life.
+// compareLog orders servers by how advanced their logs are. The epoch counts before the
+// last zxid. Otherwise a proposal that died with its leader could come back to life.
 func (s *server) compareLog(o *server) int {
 	return cmp.Or(cmp.Compare(s.epoch, o.epoch), cmp.Compare(s.lastLogged(), o.lastLogged()))
 }
@@ -71,9 +74,10 @@ func (s *server) lastLogged() int64 {
 	return s.applied.txn.zxid
 }
 
-// leaderFor is the youngest leader within reach, but none of an epoch before the one promised: to follow such a one could
-// undo what a quorum has committed since, or help an old leader to commit what the next one's quorum has not seen
-// (Learner.registerWithLeader).
+// leaderFor returns the newest leader that s can reach and may follow, or nil. s may not
+// follow a leader of an earlier epoch than it has promised (Learner.registerWithLeader).
+// That could undo what a quorum has committed since, or help an old leader to commit what
+// the next leader's quorum has not seen.
 func (e *Ensemble) leaderFor(s *server) *server {
 	var best *server
 	for _, l := range e.servers {
@@ -125,7 +129,8 @@ func (s *server) follow(leader *server) {
 	})
 }
 
-// join takes a follower in: it gets the leader's log, and from then on every proposal and commit.
+// join takes a follower in. The follower gets the leader's log, and then every proposal
+// and commit.
 func (s *server) join(ch *channel) {
 	l := s.lead
 	if l == nil || ch.followerClosed {
@@ -142,7 +147,7 @@ func (s *server) join(ch *channel) {
 	})
 }
 
-// adopt makes the server's log the leader's: DIFF, TRUNC and SNAP in one.
+// adopt replaces the server's log by the leader's. It stands for DIFF, TRUNC and SNAP.
 func (s *server) adopt(epoch int64, committed *entry, tail []*txn) {
 	s.epoch, s.tail = epoch, nil
 	for s.applied.txn.zxid < committed.txn.zxid {
@@ -156,8 +161,8 @@ func (s *server) adopt(epoch int64, committed *entry, tail []*txn) {
 	s.flushed = s.lastLogged()
 }
 
-// ready is the follower's word that it has the leader's log: a vote for all that is in it, and for
-// the leader itself (the ACK of NEWLEADER).
+// ready takes the follower's message that it has the leader's log (the ACK of NEWLEADER).
+// It is a vote for the leader and for everything in the log.
 func (n *learner) ready(tail []*txn) {
 	l := n.ch.leader.lead
 	n.synced = true
@@ -173,8 +178,8 @@ func (n *learner) ready(tail []*txn) {
 	n.upToDate()
 }
 
-// upToDate lets the follower serve clients. From here on both ends give each other up after
-// syncLimit ticks of silence.
+// upToDate lets the follower serve clients. From now on both ends give up the connection
+// after syncLimit ticks of silence.
 func (n *learner) upToDate() {
 	s := n.ch.leader
 	s.watchdog(&n.heard, s.e.cfg.SyncLimit, n.known, func() { s.lead.drop(n.ch) })
@@ -188,27 +193,31 @@ func (n *learner) upToDate() {
 // known reports whether the leader still has the learner.
 func (n *learner) known() bool { return n.ch.leader.lead.find(n.ch) == n }
 
-// activate begins the reign: the log that a quorum now shares is committed, sessions get fresh
-// timers, clients are let in (Leader.startZkServer).
+// activate starts to lead (Leader.startZkServer). It commits the log that a quorum now
+// shares, starts the timers of all sessions, and lets clients in.
 func (l *leadership) activate() {
 	s := l.server
 	for _, x := range slices.Clone(s.tail) {
 		l.announce(x)
 		s.commit(x)
 	}
+
 	l.active, s.epoch = true, l.epoch
 	l.zxid = s.applied.txn.zxid
 	if len(s.e.servers) > 1 {
 		l.zxid = l.epoch << 32
-		// Only the leader's own clock starts at the new epoch; followers keep their last
-		// transaction until there is a newer one. So a client of the leader may be refused by them.
+		// Only the leader's own zxid starts at the new epoch. Followers keep the zxid of
+		// their last transaction until there is a newer one, so they may refuse a client
+		// of the leader.
 		s.processed = l.zxid
 	}
+
 	l.outlook = s.tree.clone()
 	l.tracker = newTracker(s)
 	for _, id := range slices.Sorted(maps.Keys(s.sessions)) {
 		l.tracker.track(id, s.sessions[id], nil)
 	}
+
 	s.serving = true
 	for _, n := range l.learners {
 		if n.synced {
@@ -221,14 +230,16 @@ func (l *leadership) activate() {
 	s.after(s.e.cfg.ContainerCheck, l.sweep)
 }
 
-// sweep removes containers that had a child once and have none now (ContainerManager.checkContainers).
+// sweep removes containers that had a child and have none now, and, by
+// [Config].ContainerNeverUsed, those that never had one
+// (ContainerManager.checkContainers).
 func (l *leadership) sweep() {
 	s := l.server
 	if s.lead != l {
 		return
 	}
 	for _, path := range s.tree.emptyContainers(s.e.wallMs(), s.e.cfg.ContainerNeverUsed) {
-		l.own(&request{op: opDeleteContainer, path: path})
+		l.own(&request{op: jute.OpDeleteContainer, path: path})
 	}
 	s.after(s.e.cfg.ContainerCheck, l.sweep)
 }

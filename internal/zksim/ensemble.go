@@ -9,22 +9,28 @@ import (
 	"time"
 )
 
-// Config says what an ensemble is like. The zero value is one server with ZooKeeper's defaults.
+// Config describes an ensemble. The zero value is one server with ZooKeeper's defaults.
 type Config struct {
 	Servers   int           // 1 when zero; a single server is "standalone": epoch 0, no elections
 	Tick      time.Duration // tickTime, 2 s
 	InitLimit int           // initLimit, 10 ticks: how long joining a leader may take
-	SyncLimit int           // syncLimit, 5 ticks: how long a silent peer is believed to be there
+	SyncLimit int           // syncLimit, 5 ticks: how long a peer may be silent
 
-	// MinSession and MaxSession bound the session timeout that a client may ask for: 2 and 20 ticks.
+	// MinSession and MaxSession bound the session timeout that a client may ask for: 2
+	// and 20 ticks.
 	MinSession, MaxSession time.Duration
 
 	ElectionTime       time.Duration // 200 ms from a leader's loss to the vote (FastLeaderElection.finalizeWait)
 	ContainerCheck     time.Duration // 1 min between two sweeps for empty containers (znode.container.checkIntervalMs)
 	ContainerNeverUsed time.Duration // when a container that never had a child goes too; 0: never
 	MaxRequest         int           // jute.maxbuffer, 1 MiB - 1
-	Drift              float64       // share by which the servers' clocks gain on the clients', or lose where it is negative
-	Seed               uint64        // of everything random: phases of the servers' clocks, random delays
+	Containers         ContainerSupport
+	Drift              float64 // the share by which the servers' clocks run faster than the clients'; negative: slower
+	Seed               uint64  // for everything random: phases of the servers' clocks, random delays
+
+	// OpenExists lets exists succeed without permission, as before 3.8.4 and 3.9.2. Since
+	// then exists needs READ (ZOOKEEPER-2590).
+	OpenExists bool
 }
 
 func (c Config) withDefaults() Config {
@@ -38,6 +44,7 @@ func (c Config) withDefaults() Config {
 			*v = d
 		}
 	}
+
 	num(&c.Servers, 1)
 	num(&c.InitLimit, 10)
 	num(&c.SyncLimit, 5)
@@ -50,36 +57,43 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Ensemble is a set of ZooKeeper servers in memory. Make one with [New], inside the synctest bubble
-// where there is one. Its methods may be called from any goroutine, but not from the functions that
-// were given to it, which run under its lock.
+// Ensemble is a set of ZooKeeper servers in memory. Make one with [New]; if a test uses a
+// synctest bubble, inside the bubble. Any goroutine may call its methods. But the
+// functions that a caller gives to it must not: they run under its lock.
 type Ensemble struct {
 	cfg  Config
 	born time.Time
 
-	mu      sync.Mutex // guards all below, and the state of every server; functions that need it say so by being called from do
-	closed  bool
-	events  events
-	seq     uint64
-	timer   *time.Timer
-	rng     *rand.Rand
-	links   map[route]*link
-	servers []*server // zk1 first
-	epoch   int64
-	voting  bool // an election is due
-	hooks   []*replyHook
-	stats   Stats
+	mu       sync.Mutex // guards the following, and the state of every server; see do
+	closed   bool
+	events   events
+	seq      uint64
+	timer    *time.Timer
+	rng      *rand.Rand
+	links    map[route]*link
+	servers  []*server // zk1 first
+	epoch    int64
+	voting   bool // an election is due
+	hooks    []*replyHook
+	refusals []*refusal
+	muted    map[string]bool // clients by name, see Mute
+	broken   error           // see Broken
+	stats    Stats
+
+	pingsStalled bool
+	resumed      func(session int64, timeout time.Duration) // see OnResume; nil: nobody
 
 	wg        sync.WaitGroup // transports' goroutines
 	sockets   map[net.Conn]struct{}
 	listeners []net.Listener
 }
 
-// New starts an ensemble that has already elected its leader: the server with the highest id, as
-// among equals in FastLeaderElection.
+// New starts an ensemble that has already elected its leader: the server with the highest
+// id, which FastLeaderElection prefers among equals.
 func New(cfg Config) *Ensemble {
 	cfg = cfg.withDefaults()
-	e := &Ensemble{cfg: cfg, born: time.Now(), links: make(map[route]*link), sockets: make(map[net.Conn]struct{}),
+	e := &Ensemble{cfg: cfg, born: time.Now(), links: make(map[route]*link),
+		sockets: make(map[net.Conn]struct{}), muted: make(map[string]bool),
 		rng: rand.New(rand.NewPCG(cfg.Seed, 0x7a6b))}
 	e.timer = time.AfterFunc(time.Hour, func() { e.do(func() {}) })
 	root := &entry{txn: &txn{}}
@@ -90,8 +104,8 @@ func New(cfg Config) *Ensemble {
 	return e
 }
 
-// Close ends every connection and listener, and waits for the goroutines that served them. Clients
-// see their connections break; later dials are refused.
+// Close ends every connection and listener, and waits for their goroutines. Clients see
+// their connections break, and later dials are refused.
 func (e *Ensemble) Close() {
 	e.mu.Lock()
 	e.closed = true
@@ -106,10 +120,11 @@ func (e *Ensemble) Close() {
 	e.wg.Wait()
 }
 
-// ServerName is the name of server id, counted from 1, on the network: "zk1".
+// ServerName returns the name of a server on the network, "zk1" for id 1. Ids count from
+// 1.
 func ServerName(id int) string { return fmt.Sprintf("zk%d", id) }
 
-// ConnectString names all servers, as zk.Connect and the library's Connect want them, for use with a
+// ConnectString returns the addresses of all servers, for the library's Connect with a
 // dialer of this ensemble.
 func (e *Ensemble) ConnectString() string {
 	names := make([]string, len(e.servers))
@@ -119,10 +134,11 @@ func (e *Ensemble) ConnectString() string {
 	return strings.Join(names, ",")
 }
 
-// quorum is how many servers decide.
+// quorum returns how many servers make a majority.
 func (e *Ensemble) quorum() int { return len(e.servers)/2 + 1 }
 
-// server finds one by id, counted from 1; a wrong id is a mistake in the caller's test.
+// server returns the server with the id, counted from 1. It panics for another id, which
+// is a mistake in the caller's test.
 func (e *Ensemble) server(id int) *server {
 	if id < 1 || id > len(e.servers) {
 		panic(fmt.Sprintf("zksim: no server %d among %d", id, len(e.servers)))
@@ -130,7 +146,7 @@ func (e *Ensemble) server(id int) *server {
 	return e.servers[id-1]
 }
 
-// byAddress finds the server that a client dials.
+// byAddress returns the server that a client dials, or nil.
 func (e *Ensemble) byAddress(address string) *server {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
@@ -144,7 +160,8 @@ func (e *Ensemble) byAddress(address string) *server {
 	return nil
 }
 
-// leader is the one that a quorum follows: of two that think they lead, the younger.
+// leader returns the server that a quorum follows, or nil. If two consider themselves
+// leader, it is the newer one.
 func (e *Ensemble) leader() *server {
 	var best *server
 	for _, s := range e.servers {

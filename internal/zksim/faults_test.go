@@ -7,6 +7,7 @@ import (
 	"github.com/go-zookeeper/zk"
 	"github.com/stretchr/testify/require"
 
+	"github.com/zkelection/election/internal/jute"
 	"github.com/zkelection/election/internal/zksim"
 )
 
@@ -33,7 +34,7 @@ func TestFollowerBehindItsClientRefusesIt(t *testing.T) {
 		a, states := watchedClient(t, e, "a", 20*time.Second, "zk3:2181", "zk1:2181")
 		e.Lag(1, 5*time.Second, 5*time.Second)
 		mustCreate(t, a, "/mine", 0)
-		e.Cut("a", "zk3") // noticed after 2T/3, when the follower has caught up
+		e.Cut("a", "zk3") // noticed after 2T/3; the follower has caught up by then
 		for range 40 {
 			_ = e.Set("/mine", nil)
 			time.Sleep(time.Second / 2)
@@ -48,7 +49,8 @@ func TestFollowerBehindItsClientRefusesIt(t *testing.T) {
 	})
 }
 
-// The hole that a lease has to close: the client's pings and reads are answered all the while.
+// A lease exists because of this case: the client's pings and reads are answered all the
+// while.
 func TestCutOffFollowerServesStaleReadsWhileTheLeaderExpiresItsSessions(t *testing.T) {
 	const timeout = 4 * time.Second
 	inBubble(t, zksim.Config{Servers: 3}, func(t *testing.T, e *zksim.Ensemble) {
@@ -63,7 +65,8 @@ func TestCutOffFollowerServesStaleReadsWhileTheLeaderExpiresItsSessions(t *testi
 		require.NoError(t, err)
 		require.True(t, ok, "the cut-off follower forgot by itself")
 		await(t, states, zk.StateDisconnected)
-		require.InDelta(t, 10, time.Since(start).Seconds(), 1.01, "syncLimit is five ticks of 2 s, counted from the last ping")
+		require.InDelta(t, 10, time.Since(start).Seconds(), 1.01,
+			"syncLimit is five ticks of 2 s, counted from the last ping")
 		require.False(t, e.Serving(1))
 		e.HealAll()
 		await(t, states, zk.StateExpired)
@@ -121,7 +124,7 @@ func TestOneWayCutsAreNoticedByBothSides(t *testing.T) {
 	}
 }
 
-// Epochs: a write that only the old leader has dies with it, even if it comes back.
+// A write that only the old leader has is lost with it, even if that leader comes back.
 func TestUncommittedWriteOfACutOffLeaderIsLost(t *testing.T) {
 	inBubble(t, zksim.Config{Servers: 3}, func(t *testing.T, e *zksim.Ensemble) {
 		a := client(t, e, "a", 40*time.Second, "zk3:2181")
@@ -165,7 +168,7 @@ func TestNothingIsCommittedWithoutAQuorum(t *testing.T) {
 func TestReplyLostAfterCommit(t *testing.T) {
 	inBubble(t, zksim.Config{Servers: 3}, func(t *testing.T, e *zksim.Ensemble) {
 		a, states := watchedClient(t, e, "a", 10*time.Second)
-		e.LoseReply(func(r zksim.Reply) bool { return r.Client == "a" && r.Op == zksim.OpCreate })
+		e.LoseReply(func(r zksim.Reply) bool { return r.Client == "a" && r.Op == jute.OpCreate })
 		_, err := a.Create("/n-", nil, zk.FlagEphemeralSequential, open)
 		require.ErrorIs(t, err, zk.ErrConnectionClosed)
 		require.Equal(t, []string{"n-0000000000", "zookeeper"}, e.Children("/"))
@@ -191,14 +194,15 @@ func TestFrozenServerAnswersAfterTheThaw(t *testing.T) {
 
 func TestFrozenLeaderIsReplaced(t *testing.T) {
 	inBubble(t, zksim.Config{Servers: 3}, func(t *testing.T, e *zksim.Ensemble) {
-		// Without server 3: the client library waits 20T/3 for a frozen server's first word.
+		// Without server 3: the client library waits 20T/3 for a frozen server's first
+		// word.
 		a, states := watchedClient(t, e, "a", 12*time.Second, "zk1:2181", "zk2:2181")
 		e.Freeze(3)
 		await(t, states, zk.StateDisconnected)
 		await(t, states, zk.StateHasSession)
 		mustCreate(t, a, "/x", 0)
 		e.Thaw(3)
-		time.Sleep(3 * time.Second) // it looks for its quorum every tick
+		time.Sleep(3 * time.Second) // it checks for its quorum every tick
 		require.NotEqual(t, 3, e.Leader())
 		require.True(t, e.Serving(3))
 		require.Equal(t, e.TreeAt(1), e.TreeAt(3))
@@ -256,8 +260,9 @@ func TestDialsFailAsTheNetworkSays(t *testing.T) {
 	})
 }
 
-// A server that has turned to a new leader, which died before it could hand over its log, must not go back to the old one:
-// that one would commit with it what the new leader's other followers, whose epoch is later, know nothing of.
+// zk3 turns to a new leader, which dies before it hands over its log. zk3 must not go
+// back to the old leader: together they would commit what the new leader's other
+// followers, with a later epoch, do not know.
 func TestServerThatTurnedToANewLeaderDoesNotHelpTheOldOne(t *testing.T) {
 	inBubble(t, zksim.Config{Servers: 5, Tick: 10 * time.Second}, func(t *testing.T, e *zksim.Ensemble) {
 		a := client(t, e, "a", 100*time.Second, "zk5:2181")
@@ -265,7 +270,7 @@ func TestServerThatTurnedToANewLeaderDoesNotHelpTheOldOne(t *testing.T) {
 		require.Equal(t, 5, e.Leader())
 		others := []string{"zk2", "zk3", "zk4"}
 		for i, name := range others {
-			e.Cut("zk5", name) // the leader does not hear that they turn to another
+			e.Cut("zk5", name) // the leader does not notice that they turn to another
 			e.Crash(i + 2)
 			e.Restart(i + 2)
 		}
@@ -292,5 +297,26 @@ func TestServerThatTurnedToANewLeaderDoesNotHelpTheOldOne(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		_, found := e.Get("/lost")
 		require.Equal(t, <-acknowledged, found, "what was acknowledged is there, and nothing else")
+	})
+}
+
+// A client that sends while it is cut off, and stays cut off when all else is healed, is
+// dead to the ensemble: nothing of it arrives.
+func TestWhoIsExceptedFromHealAllStaysCutOff(t *testing.T) {
+	const timeout = 4 * time.Second
+	inBubble(t, zksim.Config{Servers: 3}, func(t *testing.T, e *zksim.Ensemble) {
+		a := client(t, e, "a", timeout, "zk1:2181")
+		mustCreate(t, a, "/e", zk.FlagEphemeral)
+		b := client(t, e, "b", timeout, "zk1:2181")
+		mustCreate(t, b, "/f", zk.FlagEphemeral)
+		c := client(t, e, "c", timeout, "zk3:2181")
+		e.Unplug("a")
+		e.Unplug("b")
+		time.Sleep(timeout / 2) // pings are under way by now
+		e.HealAll("a")
+		goneAfter(t, c, "/e", time.Now())
+		ok, _, err := c.Exists("/f")
+		require.NoError(t, err)
+		require.True(t, ok, "the other one was healed")
 	})
 }

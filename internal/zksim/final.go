@@ -5,132 +5,145 @@ import (
 	"strings"
 
 	"github.com/go-zookeeper/zk"
+
+	"github.com/zkelection/election/internal/jute"
 )
 
-// final answers a request (FinalRequestProcessor): writes from what applying them gave, reads from
-// this server's own state, however old it is.
+// final answers a request (FinalRequestProcessor). The answer to a write is the result of
+// applying it. The answer to a read comes from this server's own state, however old that
+// is.
 func (s *server) final(r *request) {
 	c := r.conn
 	if c == nil || c.closed {
 		return
 	}
+
 	code := r.code()
-	if code == CodeSessionMoved || r.anySub(CodeSessionMoved) {
-		// The client lives elsewhere by now: no answer, but the end of this connection (ZOOKEEPER-710).
+	if code == jute.CodeSessionMoved && !r.refused || r.anySub(jute.CodeSessionMoved) {
+		// The session has moved to another server. This connection ends without an answer
+		// (ZOOKEEPER-710).
 		c.close()
 		return
 	}
-	if r.op == OpCreateSession {
-		c.established(code == CodeOK)
+
+	if r.op == jute.OpCreateSession {
+		c.established(code == jute.CodeOK)
 		return
 	}
-	var body func(*encoder)
-	if code == CodeOK {
+	var body func(*jute.Encoder)
+	if code == jute.CodeOK {
 		body, code = s.answer(r)
 	}
+
 	c.reply(r, code, body)
-	if r.op == OpCloseSession {
+	if r.endsConnection(code) {
 		c.close()
 	}
 }
 
-func (r *request) code() Code {
+func (r *request) code() jute.Code {
 	switch {
-	case r.err != CodeOK:
+	case r.err != jute.CodeOK:
 		return r.err
-	case r.result != nil && r.result.op != OpMulti:
+	case r.result != nil && r.result.op != jute.OpMulti:
 		return r.result.err
 	case r.broken:
-		return CodeMarshallingError
+		return jute.CodeMarshallingError
 	}
-	return CodeOK
+	return jute.CodeOK
 }
 
-func (r *request) anySub(code Code) bool {
+func (r *request) anySub(code jute.Code) bool {
 	return r.result != nil && slices.ContainsFunc(r.result.subs, func(sub result) bool { return sub.err == code })
 }
 
-// answer gives the body of a reply without error.
-func (s *server) answer(r *request) (func(*encoder), Code) {
+// answer returns the body of a reply without an error.
+func (s *server) answer(r *request) (func(*jute.Encoder), jute.Code) {
 	switch r.op {
-	case OpCreate:
-		return func(w *encoder) { w.string(r.result.path) }, CodeOK
-	case OpCreate2, OpCreateContainer:
-		return func(w *encoder) { w.string(r.result.path); w.stat(r.result.stat) }, CodeOK
-	case OpSetData, OpSetACL:
-		return func(w *encoder) { w.stat(r.result.stat) }, CodeOK
-	case OpMulti:
-		return r.result.multi, CodeOK
-	case OpSync:
-		return func(w *encoder) { w.string(r.path) }, CodeOK
-	case OpSetWatches:
+	case jute.OpCreate:
+		return func(w *jute.Encoder) { w.Text(r.result.path) }, jute.CodeOK
+	case jute.OpCreate2, jute.OpCreateContainer:
+		return func(w *jute.Encoder) { w.Text(r.result.path); w.Stat(r.result.stat) }, jute.CodeOK
+	case jute.OpSetData, jute.OpSetACL:
+		return func(w *jute.Encoder) { w.Stat(r.result.stat) }, jute.CodeOK
+	case jute.OpMulti:
+		return r.result.multi, jute.CodeOK
+	case jute.OpSync:
+		return func(w *jute.Encoder) { w.Text(r.path) }, jute.CodeOK
+	case jute.OpSetWatches, jute.OpSetWatches2:
 		s.tree.rearm(r.conn, r.watches)
-		return nil, CodeOK
-	case OpExists, OpGetData, OpGetChildren, OpGetChildren2, OpGetACL:
+		return nil, jute.CodeOK
+	case jute.OpExists, jute.OpGetData, jute.OpGetChildren, jute.OpGetChildren2, jute.OpGetACL:
 		return s.read(r)
+	case jute.OpAddWatch:
+		return s.addWatch(r)
+	case jute.OpCheckWatches, jute.OpRemoveWatches:
+		return nil, s.ownWatches(r)
+	case jute.OpGetEphemerals, jute.OpGetAllChildrenNumber, jute.OpWhoAmI, jute.OpMultiRead:
+		return s.query(r)
 	}
-	return nil, CodeOK // delete, check, ping, closeSession: the header says it all
+	return nil, jute.CodeOK // delete, check, ping, closeSession: their replies have no body
 }
 
-// multi is MultiResponse.serialize. The reply's own header says success even if the multi failed.
-func (m *result) multi(w *encoder) {
+// multi is MultiResponse.serialize. The head of the reply reports success even if the
+// multi failed.
+func (m *result) multi(w *jute.Encoder) {
 	for _, sub := range m.subs {
-		w.int32(int32(sub.op))
-		w.bool(false)
-		w.int32(int32(sub.err))
+		w.MultiHeader(jute.MultiHeader{Op: sub.op, Code: sub.err})
 		switch sub.op {
-		case opError:
-			w.int32(int32(sub.err))
-		case OpCreate:
-			w.string(sub.path)
-		case OpCreate2, OpCreateContainer:
-			w.string(sub.path)
-			w.stat(sub.stat)
-		case OpSetData:
-			w.stat(sub.stat)
+		case jute.OpError:
+			w.Int32(int32(sub.err))
+		case jute.OpCreate:
+			w.Text(sub.path)
+		case jute.OpCreate2, jute.OpCreateContainer:
+			w.Text(sub.path)
+			w.Stat(sub.stat)
+		case jute.OpSetData:
+			w.Stat(sub.stat)
 		}
 	}
-	w.int32(-1)
-	w.bool(true)
-	w.int32(-1)
+	w.MultiEnd()
 }
 
-// read answers from the tree. A watch is left only where the read succeeded, but for exists, which
-// watches what is not there.
-func (s *server) read(r *request) (func(*encoder), Code) {
-	if r.op == OpExists {
+// read answers from the tree. It leaves a watch only if the read succeeds. exists is
+// different: it also watches a node that is not there.
+func (s *server) read(r *request) (func(*jute.Encoder), jute.Code) {
+	if r.op == jute.OpExists {
 		return s.exists(r)
 	}
 	n := s.tree.nodes[r.path]
 	if n == nil {
-		return nil, CodeNoNode
+		return nil, jute.CodeNoNode
 	}
+
 	perms := int32(zk.PermRead)
-	if r.op == OpGetACL {
+	if r.op == jute.OpGetACL {
 		perms |= zk.PermAdmin
 	}
 	if !allowed(n.acl, perms, r.auth) {
-		return nil, CodeNoAuth
+		return nil, jute.CodeNoAuth
 	}
+
 	stat := n.stat()
 	switch r.op {
-	case OpGetData:
+	case jute.OpGetData:
 		r.leaveWatch(s.tree.watches.dataTable)
-		return func(w *encoder) { w.bytes(n.data); w.stat(stat) }, CodeOK
-	case OpGetACL:
+		return func(w *jute.Encoder) { w.Bytes(n.data); w.Stat(stat) }, jute.CodeOK
+	case jute.OpGetACL:
 		acl := n.acl
 		if !allowed(acl, zk.PermAdmin, r.auth) {
 			acl = masked(acl)
 		}
-		return func(w *encoder) { w.acls(acl); w.stat(stat) }, CodeOK
+		return func(w *jute.Encoder) { w.ACLs(acl); w.Stat(stat) }, jute.CodeOK
 	}
+
 	r.leaveWatch(s.tree.watches.childTable)
-	return func(w *encoder) {
-		w.strings(n.children)
-		if r.op == OpGetChildren2 {
-			w.stat(stat)
+	return func(w *jute.Encoder) {
+		w.Texts(n.children)
+		if r.op == jute.OpGetChildren2 {
+			w.Stat(stat)
 		}
-	}, CodeOK
+	}, jute.CodeOK
 }
 
 func (r *request) leaveWatch(t watchTable) {
@@ -139,17 +152,17 @@ func (r *request) leaveWatch(t watchTable) {
 	}
 }
 
-func (s *server) exists(r *request) (func(*encoder), Code) {
+func (s *server) exists(r *request) (func(*jute.Encoder), jute.Code) {
 	n := s.tree.nodes[r.path]
 	switch {
 	case strings.IndexByte(r.path, 0) >= 0:
-		return nil, CodeBadArguments
-	case n != nil && !allowed(n.acl, zk.PermRead, r.auth):
-		return nil, CodeNoAuth
+		return nil, jute.CodeBadArguments
+	case n != nil && !s.e.cfg.OpenExists && !allowed(n.acl, zk.PermRead, r.auth):
+		return nil, jute.CodeNoAuth
 	}
 	r.leaveWatch(s.tree.watches.dataTable)
 	if n == nil {
-		return nil, CodeNoNode
+		return nil, jute.CodeNoNode
 	}
-	return func(w *encoder) { w.stat(n.stat()) }, CodeOK
+	return func(w *jute.Encoder) { w.Stat(n.stat()) }, jute.CodeOK
 }

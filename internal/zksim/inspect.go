@@ -9,14 +9,23 @@ import (
 	"github.com/go-zookeeper/zk"
 )
 
-// Stats counts what happened so far.
+// Stats counts what has happened so far.
 type Stats struct {
-	Connections, Refused     int // refused: the client had seen a newer zxid
-	Requests, Notifications  int
-	Committed, Applied       int // transactions; applied counts every server
-	Elections, Expired       int
-	Crashes, RepliesLost     int
-	ConnectionsOpen, Pending int // now: at all servers; events not yet due
+	Connections     int
+	Refused         int // connections of clients that had seen a newer zxid than the server
+	Requests        int
+	Notifications   int // events of watches
+	Committed       int // transactions
+	Applied         int // transactions, counted at every server
+	Elections       int
+	Expired         int // sessions
+	Crashes         int
+	RepliesLost     int
+	RequestsRefused int // by [Ensemble.Refuse]
+
+	ConnectionsOpen int // now, at all servers
+	Pending         int // now: events that are not yet due
+	Watches         int // now, at all servers: a connection and a path; data and child watches count separately
 }
 
 // Stats returns the counters.
@@ -26,13 +35,14 @@ func (e *Ensemble) Stats() Stats {
 	st := e.stats
 	for _, s := range e.servers {
 		st.ConnectionsOpen += len(s.conns)
+		st.Watches += s.tree.watches.count()
 	}
 	st.Pending = len(e.events)
 	return st
 }
 
-// Leader is the id of the leading server, 0 while there is none. A leader that was cut off counts
-// until it knows, unless there is a newer one.
+// Leader returns the id of the leading server, or 0 if there is none. A leader that was
+// cut off counts until it notices that, unless there is a newer one.
 func (e *Ensemble) Leader() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -50,7 +60,7 @@ func (e *Ensemble) Serving(id int) bool {
 	return s.serving && !s.crashed && !s.frozen
 }
 
-// Node is a znode as it stands in a dump.
+// Node is a znode in a dump.
 type Node struct {
 	Path string
 	Data []byte
@@ -58,11 +68,11 @@ type Node struct {
 	Stat zk.Stat
 }
 
-// Tree dumps what has been committed so far, by path, without /zookeeper: the state of the server
-// that has applied most.
+// Tree dumps the znodes of the server that has applied most, sorted by path, without
+// /zookeeper.
 func (e *Ensemble) Tree() []Node { return e.dump(0) }
 
-// TreeAt dumps what server id has applied, which may be less.
+// TreeAt is [Ensemble.Tree] for the server with the id, which may have applied less.
 func (e *Ensemble) TreeAt(id int) []Node { return e.dump(id) }
 
 func (e *Ensemble) dump(id int) []Node {
@@ -78,18 +88,22 @@ func (e *Ensemble) dump(id int) []Node {
 	return out
 }
 
-// viewOf is a server's tree; of id 0, the most advanced one.
+// viewOf returns a server's tree. Id 0 stands for the most advanced server.
 func (e *Ensemble) viewOf(id int) *tree {
 	if id != 0 {
 		return e.server(id).tree
 	}
-	return slices.MaxFunc(e.servers, func(a, b *server) int {
-		return cmp.Compare(a.applied.txn.zxid, b.applied.txn.zxid)
-	}).tree
+	return e.mostAdvanced().tree
 }
 
-// Children lists the names below path in the most advanced state, sorted; nil if there is no such
-// node.
+func (e *Ensemble) mostAdvanced() *server {
+	return slices.MaxFunc(e.servers, func(a, b *server) int {
+		return cmp.Compare(a.applied.txn.zxid, b.applied.txn.zxid)
+	})
+}
+
+// Children returns the names of path's children, sorted, at the most advanced server. It
+// is nil if there is no such node.
 func (e *Ensemble) Children(path string) []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -99,7 +113,7 @@ func (e *Ensemble) Children(path string) []string {
 	return nil
 }
 
-// Get finds one node in the most advanced state.
+// Get returns the node at path, at the most advanced server.
 func (e *Ensemble) Get(path string) (Node, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -114,12 +128,13 @@ func (e *Ensemble) Get(path string) (Node, bool) {
 type Session struct {
 	ID      int64
 	Timeout time.Duration
-	Expires time.Duration // from now; what the leader knows, touches on their way not counted
+	Expires time.Duration // from now; touches that have not reached the leader do not count
 	Closing bool          // its end is in the log, or on its way there
-	Server  int           // whom it came through last; 0: nobody since the leader took office
+	Server  int           // the server that it came through last; 0: none since the leader was elected
 }
 
-// Sessions lists the leader's sessions by id; nil while there is no leader.
+// Sessions returns the leader's sessions, sorted by id. It is nil while there is no
+// leader.
 func (e *Ensemble) Sessions() []Session {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -130,7 +145,8 @@ func (e *Ensemble) Sessions() []Session {
 	var out []Session
 	for _, id := range slices.Sorted(maps.Keys(l.lead.tracker.sessions)) {
 		x := l.lead.tracker.sessions[id]
-		out = append(out, Session{ID: id, Timeout: x.timeout, Expires: x.expires - e.now(), Closing: x.closing, Server: x.server()})
+		out = append(out, Session{ID: id, Timeout: x.timeout, Expires: x.expires - e.now(),
+			Closing: x.closing, Server: x.server()})
 	}
 	return out
 }

@@ -2,9 +2,10 @@ package zksim
 
 import "time"
 
-// link is one direction of the network between two parties. It keeps order and loses nothing, as
-// TCP does: a cut link holds what was sent, and delivers it when healed, unless the connection has
-// been given up meanwhile. That late delivery is the nastier fault, and the true one.
+// link is one direction of the network between two parties. As TCP does, it keeps
+// messages in order and loses none. A cut link holds them and delivers them when it is
+// healed, unless the connection was given up meanwhile. Late delivery is a nastier fault
+// than loss, and the one that happens in practice.
 type link struct {
 	cut     bool
 	delay   func() time.Duration // nil: none
@@ -28,7 +29,7 @@ func (e *Ensemble) link(from, to string) *link {
 	return l
 }
 
-// send lets do happen at the other end.
+// send runs do at the other end, when the message arrives there.
 func (e *Ensemble) send(from, to string, do func()) {
 	l := e.link(from, to)
 	due := e.now()
@@ -40,8 +41,8 @@ func (e *Ensemble) send(from, to string, do func()) {
 	e.at(l.lastDue, func() { e.pump(l) })
 }
 
-// pump delivers what has arrived. Each message has an event that calls it; on a cut link that event
-// does nothing, and heal calls it again.
+// pump delivers what has arrived. Each message schedules one call. On a cut link the call
+// does nothing, and heal schedules another.
 func (e *Ensemble) pump(l *link) {
 	for !l.cut && len(l.queue) > 0 && l.queue[0].due <= e.now() {
 		m := l.queue[0]

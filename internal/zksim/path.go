@@ -5,8 +5,9 @@ import (
 	"unicode/utf8"
 )
 
-// parentOf splits a path as the original does, by its last slash; the root's parent is the root.
-// ok is false where PrepRequestProcessor refuses the path unseen (no slash, a null character).
+// parentOf splits a path at its last slash, as the original does. The root's parent is
+// the root. ok is false if PrepRequestProcessor refuses the path at once: it has no
+// slash, or a null character.
 func parentOf(path string) (parent, name string, ok bool) {
 	i := strings.LastIndexByte(path, '/')
 	if i < 0 || strings.IndexByte(path, 0) >= 0 {
@@ -34,13 +35,14 @@ func validPath(path string) bool {
 	return strings.IndexFunc(path, forbidden) < 0
 }
 
-// forbidden are the characters that no path may hold; beyond the basic plane everything goes but
-// what Java sees there as surrogates, which is the whole of it.
+// forbidden reports whether no path may hold the character. The last range covers
+// everything beyond the basic plane: Java sees such characters as surrogates, which are
+// forbidden.
 func forbidden(c rune) bool {
 	return c <= 0x1f || c >= 0x7f && c <= 0x9f || c >= 0xd800 && c <= 0xf8ff || c >= 0xfff0
 }
 
-// special are the paths that nobody may delete (ZKDatabase.isSpecialPath).
+// special reports whether no one may delete the path (ZKDatabase.isSpecialPath).
 func special(path string) bool {
 	switch path {
 	case "/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config":

@@ -5,91 +5,99 @@ import (
 	"slices"
 
 	"github.com/go-zookeeper/zk"
+
+	"github.com/zkelection/election/internal/jute"
 )
 
-// prepare turns a request into a transaction (PrepRequestProcessor.pRequest). It is decided on the
-// leader's outlook, the state that all its proposals will lead to. A refusal is a transaction too:
-// it takes a zxid and goes through the quorum.
+// prepare turns a request into a transaction (PrepRequestProcessor.pRequest). It decides
+// by the leader's outlook, which is the state after all its proposals. A refusal is also
+// a transaction: it takes a zxid and goes through the quorum.
 func (l *leadership) prepare(r *request) *txn {
 	l.zxid++
 	x := &txn{zxid: l.zxid, time: l.server.e.wallMs(), session: r.session, op: r.op, request: r}
 	if r.server != nil {
 		x.entrance = r.server.incarnation
 	}
-	code := CodeMarshallingError
+	code := jute.CodeMarshallingError
 	switch {
 	case r.broken:
-	case r.op == OpMulti:
+	case r.op == jute.OpMulti:
 		l.prepareMulti(r, x)
 		return x
 	default:
 		code = l.prepareOne(r, x)
 	}
-	if code != CodeOK {
-		x.op, x.err = opError, code
+	if code != jute.CodeOK {
+		x.op, x.err = jute.OpError, code
 	}
 	return x
 }
 
-// prepareMulti answers a failed multi as the original does: 0 for the operations before the one
-// that failed, its code, RUNTIMEINCONSISTENCY for those after it (DataTree.processTxn).
+// prepareMulti prepares the operations of a multi. The results of a failed multi are the
+// original's (DataTree.processTxn): 0 for the operations before the failed one, its code,
+// and RUNTIMEINCONSISTENCY for the operations after it.
 func (l *leadership) prepareMulti(r *request, x *txn) {
 	l.outlook.record()
-	failed := CodeOK
+
+	failed := jute.CodeOK
 	for i, sub := range r.subs {
 		y := &txn{zxid: x.zxid, time: x.time, session: x.session, op: sub.op}
 		x.subs = append(x.subs, y)
-		if failed != CodeOK {
-			y.op, y.err = opError, CodeRuntimeInconsistency
+		if failed != jute.CodeOK {
+			y.op, y.err = jute.OpError, jute.CodeRuntimeInconsistency
 			continue
 		}
 		sub.owner = r.owner
-		if failed = l.prepareOne(sub, y); failed != CodeOK {
-			y.op, y.err = opError, failed
+		if failed = l.prepareOne(sub, y); failed != jute.CodeOK {
+			y.op, y.err = jute.OpError, failed
 			for _, before := range x.subs[:i] {
-				*before = txn{op: opError}
+				*before = txn{op: jute.OpError}
 			}
 		}
 	}
-	if failed != CodeOK {
+
+	if failed != jute.CodeOK {
 		l.outlook.rollback()
 	}
 	l.outlook.keep()
 }
 
 // prepareOne fills in x and applies it to the outlook.
-func (l *leadership) prepareOne(r *request, x *txn) Code {
-	var code Code
+func (l *leadership) prepareOne(r *request, x *txn) jute.Code {
+	var code jute.Code
 	switch r.op {
-	case OpCreate, OpCreate2, OpCreateContainer, OpCreateTTL:
+	case jute.OpCreate, jute.OpCreate2, jute.OpCreateContainer, jute.OpCreateTTL:
 		return l.prepareCreate(r, x)
-	case OpDelete:
+	case jute.OpDelete:
 		code = l.prepareDelete(r, x)
-	case opDeleteContainer:
+	case jute.OpDeleteContainer:
 		code = l.prepareDeleteContainer(r, x)
-	case OpSetData:
+	case jute.OpSetData:
 		code = l.prepareSet(r, x)
-	case OpSetACL:
+	case jute.OpSetACL:
 		code = l.prepareSetACL(r, x)
-	case OpCheck:
+	case jute.OpCheck:
 		_, code = l.versioned(r, zk.PermRead, func(n *znode) int32 { return n.version })
-	case OpCreateSession:
+	case jute.OpReconfig:
+		code = jute.CodeReconfigDisabled // reconfigEnabled is false unless configured
+	case jute.OpCreateSession:
 		x.timeout = r.timeout
 		l.tracker.track(r.session, r.timeout, r.owner)
-	case OpCloseSession:
+	case jute.OpCloseSession:
 		x.paths = l.outlook.owned(r.session)
 		l.tracker.close(r.session)
 	}
-	if code == CodeOK {
+
+	if code == jute.CodeOK {
 		l.outlook.apply(x)
 	}
 	return code
 }
 
-// session is SessionTracker.checkSession, which comes before anything about the path.
-func (l *leadership) session(r *request) Code {
+// session is SessionTracker.checkSession. It comes before all checks of the path.
+func (l *leadership) session(r *request) jute.Code {
 	if r.trusted {
-		return CodeOK
+		return jute.CodeOK
 	}
 	return l.tracker.check(r.session, r.owner)
 }
@@ -98,55 +106,59 @@ func (r *request) may(acl []zk.ACL, perms int32) bool {
 	return r.trusted || allowed(acl, perms, r.auth)
 }
 
-// prepareCreate follows pRequest2TxnCreate check by check: which error comes first is part of the
-// protocol.
-func (l *leadership) prepareCreate(r *request, x *txn) Code {
+// prepareCreate follows pRequest2TxnCreate check by check, because the order of the
+// errors is part of the protocol.
+func (l *leadership) prepareCreate(r *request, x *txn) jute.Code {
 	mode, code := l.checkCreate(r)
-	if code != CodeOK {
+	if code != jute.CodeOK {
 		return code
 	}
 	parentPath, _, ok := parentOf(r.path)
 	if !ok {
-		return CodeBadArguments
+		return jute.CodeBadArguments
 	}
-	if x.acl, code = fixACL(r.acl, r.auth); code != CodeOK {
+	if x.acl, code = fixACL(r.acl, r.auth); code != jute.CodeOK {
 		return code
 	}
+
 	parent := l.outlook.nodes[parentPath]
 	if parent == nil {
-		return CodeNoNode
+		return jute.CodeNoNode
 	}
 	if !r.may(parent.acl, zk.PermCreate) {
-		return CodeNoAuth
+		return jute.CodeNoAuth
 	}
+
 	x.path, x.data = r.path, r.data
 	if mode.sequential {
-		// Java's "%010d" and Go's agree, also on negative numbers: the sign takes one of the ten places.
+		// Java's and Go's "%010d" agree on negative numbers, too: the sign takes one of
+		// the ten places.
 		x.path += fmt.Sprintf("%010d", parent.cversion)
 	}
 	switch {
 	case !validPath(x.path):
-		return CodeBadArguments
+		return jute.CodeBadArguments
 	case l.outlook.nodes[x.path] != nil:
-		return CodeNodeExists
+		return jute.CodeNodeExists
 	case parent.owner != 0 && parent.owner != containerOwner:
-		return CodeNoChildrenForEphemerals
+		return jute.CodeNoChildrenForEphemerals
 	}
+
 	x.owner = mode.owner(r)
 	x.version = parent.cversion + 1
 	l.outlook.apply(x)
 	l.countCreate(parent, x)
-	return CodeOK
+	return jute.CodeOK
 }
 
-func (l *leadership) checkCreate(r *request) (createMode, Code) {
+func (l *leadership) checkCreate(r *request) (createMode, jute.Code) {
 	mode, code := modeOf(r.flags)
 	switch {
-	case code != CodeOK:
+	case code != jute.CodeOK:
 	case mode.ttl:
-		code = CodeUnimplemented // unless extended types are enabled, which by default they are not
-	case r.op == OpCreateTTL:
-		code = CodeBadArguments
+		code = jute.CodeUnimplemented // unless extended types are enabled, which by default they are not
+	case r.op == jute.OpCreateTTL:
+		code = jute.CodeBadArguments
 	default:
 		code = l.session(r)
 	}
@@ -155,7 +167,7 @@ func (l *leadership) checkCreate(r *request) (createMode, Code) {
 
 func (m createMode) owner(r *request) int64 {
 	switch {
-	case r.op == OpCreateContainer:
+	case r.op == jute.OpCreateContainer:
 		return containerOwner
 	case m.ephemeral:
 		return r.session
@@ -163,18 +175,18 @@ func (m createMode) owner(r *request) int64 {
 	return 0
 }
 
-// countCreate moves the parent's counter on in the outlook even where the tree will not
-// (DataTree.createNode drops a counter that wrapped to negative): so do the original's change
-// records, until the transaction is applied; see reconcile.
+// countCreate increments the parent's counter in the outlook, even if the tree will not:
+// DataTree.createNode drops a counter that wrapped to negative. The original's change
+// records do the same until the transaction is applied; see reconcile.
 func (l *leadership) countCreate(parent *znode, x *txn) {
 	cversion, changed := parent.cversion, parent.changed
 	l.outlook.onRollback(func() { parent.cversion, parent.changed = cversion, changed })
 	parent.cversion, parent.changed = x.version, x.zxid
 }
 
-// reconcile drops a pending change once it is applied: from then on the original looks at the tree
-// again. Only a counter past 2^31-1 can tell the difference: creates in flight see it wrap, later
-// ones find it full.
+// reconcile drops a pending change once it is applied. From then on the original reads
+// the tree again. The difference shows only in a counter past 2^31-1: pending creates see
+// it wrap, and later ones find it full.
 func (l *leadership) reconcile(x *txn) {
 	x.created(func(c *txn) {
 		path, _, _ := parentOf(c.path)
@@ -185,87 +197,88 @@ func (l *leadership) reconcile(x *txn) {
 	})
 }
 
-func (l *leadership) prepareDelete(r *request, x *txn) Code {
-	if code := l.session(r); code != CodeOK {
+func (l *leadership) prepareDelete(r *request, x *txn) jute.Code {
+	if code := l.session(r); code != jute.CodeOK {
 		return code
 	}
 	parentPath, _, ok := parentOf(r.path)
 	if !ok || special(r.path) {
-		return CodeBadArguments
+		return jute.CodeBadArguments
 	}
+
 	parent, n := l.outlook.nodes[parentPath], l.outlook.nodes[r.path]
 	switch {
 	case parent == nil:
-		return CodeNoNode
+		return jute.CodeNoNode
 	case !r.may(parent.acl, zk.PermDelete):
-		return CodeNoAuth
+		return jute.CodeNoAuth
 	case n == nil:
-		return CodeNoNode
+		return jute.CodeNoNode
 	case r.version != -1 && r.version != n.version:
-		return CodeBadVersion
+		return jute.CodeBadVersion
 	case len(n.children) > 0:
-		return CodeNotEmpty
+		return jute.CodeNotEmpty
 	}
 	x.path = r.path
-	return CodeOK
+	return jute.CodeOK
 }
 
-func (l *leadership) prepareDeleteContainer(r *request, x *txn) Code {
+func (l *leadership) prepareDeleteContainer(r *request, x *txn) jute.Code {
 	n := l.outlook.nodes[r.path]
 	switch {
 	case n == nil:
-		return CodeNoNode
+		return jute.CodeNoNode
 	case len(n.children) > 0:
-		return CodeNotEmpty
+		return jute.CodeNotEmpty
 	case n.owner != 0 && n.owner != containerOwner:
-		return CodeBadVersion
+		return jute.CodeBadVersion
 	}
 	x.path = r.path
-	return CodeOK
+	return jute.CodeOK
 }
 
-func (l *leadership) prepareSet(r *request, x *txn) Code {
+func (l *leadership) prepareSet(r *request, x *txn) jute.Code {
 	n, code := l.versioned(r, zk.PermWrite, func(n *znode) int32 { return n.version })
-	if code == CodeOK {
+	if code == jute.CodeOK {
 		x.path, x.data, x.version = r.path, r.data, n.version+1
 	}
 	return code
 }
 
-func (l *leadership) prepareSetACL(r *request, x *txn) Code {
-	if code := l.session(r); code != CodeOK {
+func (l *leadership) prepareSetACL(r *request, x *txn) jute.Code {
+	if code := l.session(r); code != jute.CodeOK {
 		return code
 	}
 	if !validPath(r.path) {
-		return CodeBadArguments
+		return jute.CodeBadArguments
 	}
 	acl, code := fixACL(r.acl, r.auth)
-	if code != CodeOK {
+	if code != jute.CodeOK {
 		return code
 	}
 	n, code := l.versioned(r, zk.PermAdmin, func(n *znode) int32 { return n.aversion })
-	if code == CodeOK {
+	if code == jute.CodeOK {
 		x.path, x.acl, x.version = r.path, slices.Clone(acl), n.aversion+1
 	}
 	return code
 }
 
-// versioned holds the checks that setData, setACL and check share.
-func (l *leadership) versioned(r *request, perms int32, version func(*znode) int32) (*znode, Code) {
-	if code := l.session(r); code != CodeOK {
+// versioned makes the checks that setData, setACL and check have in common.
+func (l *leadership) versioned(r *request, perms int32, version func(*znode) int32) (*znode, jute.Code) {
+	if code := l.session(r); code != jute.CodeOK {
 		return nil, code
 	}
 	if !validPath(r.path) {
-		return nil, CodeBadArguments
+		return nil, jute.CodeBadArguments
 	}
 	n := l.outlook.nodes[r.path]
 	switch {
 	case n == nil:
-		return nil, CodeNoNode
+		return nil, jute.CodeNoNode
 	case !r.may(n.acl, perms):
-		return nil, CodeNoAuth
+		return nil, jute.CodeNoAuth
 	case r.version != -1 && r.version != version(n):
-		return nil, CodeBadVersion
+		return nil, jute.CodeBadVersion
 	}
-	return n, CodeOK
+	return n, jute.CodeOK
 }

@@ -5,15 +5,17 @@ import (
 	"math/bits"
 	"slices"
 	"time"
+
+	"github.com/zkelection/election/internal/jute"
 )
 
-// leadership is one reign of a server (Leader).
+// leadership is one term of a server as leader (Leader).
 type leadership struct {
 	server  *server
 	epoch   int64
-	active  bool // a quorum has synced: clients may come
+	active  bool // a quorum has synced: clients are let in
 	zxid    int64
-	outlook *tree // what the tree will be once all proposals are applied (outstandingChanges)
+	outlook *tree // the tree as it will be once all proposals are applied (outstandingChanges)
 	tracker *tracker
 
 	outstanding []*proposal
@@ -27,19 +29,20 @@ type proposal struct {
 	syncs []func()
 }
 
-// learner is the leader's end of a follower (LearnerHandler), and the owner of the sessions that
-// come through it.
+// learner is the leader's end of the connection to a follower (LearnerHandler). It owns
+// the sessions that come through that follower.
 type learner struct {
 	ch     *channel
 	synced bool
 	heard  time.Duration
 }
 
-// local takes a request of the leader's own clients (PrepRequestProcessor, ProposalRequestProcessor).
-// Reads too are refused when the session is not, or no longer, this server's.
+// local takes a request of the leader's own clients (PrepRequestProcessor,
+// ProposalRequestProcessor). It also refuses reads if the session is not owned by this
+// server.
 func (l *leadership) local(r *request) {
 	r.owner = l.server
-	if !r.op.writes() {
+	if !writes(r.op) {
 		r.err = l.tracker.check(r.session, r.owner)
 		l.server.enqueue(r)
 		return
@@ -49,22 +52,22 @@ func (l *leadership) local(r *request) {
 	l.propose(x)
 }
 
-// own submits a request of the leader itself, and says what the outlook makes of it.
-func (l *leadership) own(r *request) Code {
+// own submits a request of the leader itself, and returns its error code.
+func (l *leadership) own(r *request) jute.Code {
 	r.trusted = true
 	x := l.prepare(r)
 	l.propose(x)
 	return x.err
 }
 
-func (l *leadership) closeSession(id int64) { l.own(&request{session: id, op: OpCloseSession}) }
+func (l *leadership) closeSession(id int64) { l.own(&request{session: id, op: jute.OpCloseSession}) }
 
-// request takes a request that a follower forwards. It is checked against the session, and does not
-// touch it: touches come with the follower's pings alone.
+// request takes a request that a follower forwards. The request is checked against the
+// session, but does not touch it: touches come only with the follower's answers to pings.
 func (n *learner) request(r *request) {
 	l := n.ch.leader.lead
 	r.owner = n
-	if r.op != OpSync {
+	if r.op != jute.OpSync {
 		l.propose(l.prepare(r))
 		return
 	}
@@ -77,7 +80,7 @@ func (n *learner) request(r *request) {
 	last.syncs = append(last.syncs, answer)
 }
 
-// commit sends something that the follower does in the order of commits.
+// commit sends the follower something to do in the order of commits.
 func (n *learner) commit(do func(f *server)) {
 	n.ch.toFollower(func(f *server) {
 		learn := f.learn
@@ -113,7 +116,8 @@ func (l *leadership) ack(zxid int64, from *server) {
 	l.commitReady()
 }
 
-// commitReady commits in order whatever a quorum has on disk (Leader.tryToCommit).
+// commitReady commits, in order, all proposals that a quorum has on disk
+// (Leader.tryToCommit).
 func (l *leadership) commitReady() {
 	for len(l.outstanding) > 0 && bits.OnesCount64(l.outstanding[0].acks) >= l.server.e.quorum() {
 		p := l.outstanding[0]
@@ -129,22 +133,24 @@ func (l *leadership) commitReady() {
 func (l *leadership) announce(x *txn) {
 	for _, n := range l.learners {
 		n.commit(func(f *server) {
-			if x.zxid > f.applied.txn.zxid { // a follower may have heard of it from the leader before
+			if x.zxid > f.applied.txn.zxid { // the follower may have got it with the leader's log
 				f.commit(x)
 			}
 		})
 	}
 }
 
-// beat runs every half tick: pings, which fetch the touches, and every second time the question
-// whether a quorum is still there (Leader.lead).
+// beat runs every half tick (Leader.lead). It sends the pings that fetch the touches, and
+// checks every second time that a quorum is still there.
 func (l *leadership) beat() {
 	if l.server.lead != l {
 		return
 	}
 	l.beats++
 	for _, n := range l.learners {
-		n.ch.toFollower(func(f *server) { f.learn.pong() })
+		if !l.server.e.pingsStalled {
+			n.ch.toFollower(func(f *server) { f.learn.pong() })
+		}
 	}
 	if l.beats%2 == 0 && l.supporters() < l.server.e.quorum() {
 		l.server.retire()
@@ -163,7 +169,7 @@ func (l *leadership) supporters() int {
 	return n
 }
 
-// drop forgets a learner whose connection is gone.
+// drop removes a learner whose connection is gone.
 func (l *leadership) drop(ch *channel) {
 	l.learners = slices.DeleteFunc(l.learners, func(n *learner) bool { return n.ch == ch })
 	ch.closeLeader()
@@ -188,7 +194,7 @@ type learning struct {
 	touched map[int64]int32 // since the last ping: session → its timeout in ms
 }
 
-// pong answers the leader's ping with the sessions that were heard of since the last.
+// pong answers the leader's ping with the sessions that were touched since the last ping.
 func (l *learning) pong() {
 	touched := l.touched
 	l.touched = make(map[int64]int32)
@@ -199,8 +205,8 @@ func (l *learning) pong() {
 	})
 }
 
-// channel is one connection between a follower and its leader. Each end closes on its own; the
-// other hears of it as soon as the network lets it.
+// channel is one connection between a follower and its leader. Each end closes on its
+// own. The other end notices after the network's delay.
 type channel struct {
 	leader, follower             *server
 	leaderLife, followerLife     int
@@ -208,7 +214,8 @@ type channel struct {
 }
 
 func newChannel(follower, leader *server) *channel {
-	return &channel{leader: leader, follower: follower, leaderLife: leader.incarnation, followerLife: follower.incarnation}
+	return &channel{leader: leader, follower: follower,
+		leaderLife: leader.incarnation, followerLife: follower.incarnation}
 }
 
 func (c *channel) toLeader(do func(*learner)) {
@@ -243,7 +250,7 @@ func (c *channel) closeLeader() {
 	if c.leaderClosed {
 		return
 	}
-	// The end of the stream comes after all that was sent before, and in the same way.
+	// The end of the stream travels like a message, behind all that were sent before.
 	c.toFollower(func(f *server) { f.retire() })
 	c.leaderClosed = true
 }

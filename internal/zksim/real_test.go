@@ -20,8 +20,9 @@ import (
 
 var record = flag.Bool("record", false, "write a real ZooKeeper's answers to testdata")
 
-// realOptions are the settings that zksim keeps to, a sweep for empty containers that a test can wait for, and counters
-// that no test can wait for.
+// realOptions gives the real server zksim's settings, a sweep for empty containers that
+// is short enough to wait for, and counters near their wrap, which no test could wait
+// for.
 var realOptions = []zktest.Option{zktest.WithConfig("extendedTypesEnabled", "false"),
 	zktest.WithSystemProperty("znode.container.checkIntervalMs", "500"), zktest.WithCounters(counters())}
 
@@ -62,7 +63,8 @@ func settle(t *testing.T, servers []string) {
 	}
 }
 
-// Both answer here and now, and the record is still what the original says.
+// Both play the scenarios now. Their answers must be equal, and equal to the recorded
+// ones.
 func TestRealZooKeeperAnswersAsZksimDoes(t *testing.T) {
 	at := realSite(zktest.Start(t, realOptions...).Addr())
 	got := make(map[string][]string)

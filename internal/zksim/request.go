@@ -1,16 +1,20 @@
 package zksim
 
-import "github.com/go-zookeeper/zk"
+import (
+	"github.com/go-zookeeper/zk"
 
-// request is one client request on its way through a server, or one that the ensemble makes itself
-// (expiry, container check, operator), which has no connection.
+	"github.com/zkelection/election/internal/jute"
+)
+
+// request is one client request on its way through a server. The ensemble also makes
+// requests itself, without a connection (expiry, container check, operator).
 type request struct {
-	server  *server // where it entered; only there is it answered
-	conn    *conn   // nil when nobody waits for the answer
+	server  *server // where it entered; only this server answers it
+	conn    *conn   // nil if no answer is needed
 	session int64
 	xid     int32
-	op      Op
-	owner   any // who brought it to the leader: a learner or the leader itself (Request.owner)
+	op      jute.Op
+	owner   any // what brought it to the leader: a learner or the leader itself (Request.owner)
 	auth    []zk.ACL
 	trusted bool // the ensemble's own: neither session nor ACLs are checked
 
@@ -24,121 +28,141 @@ type request struct {
 	subs    []*request
 	watches watchLists
 	broken  bool // the record did not decode: MARSHALLINGERROR
+	refused bool // answered with err and not carried out: see Ensemble.Refuse
 
-	err    Code    // found before the quorum was asked (reads at the leader)
-	result *result // what applying the transaction gave
+	err    jute.Code // found before the quorum was asked (reads at the leader)
+	result *result   // of applying the transaction
 }
 
-// watchLists is the body of setWatches.
+// watchLists is the body of setWatches and setWatches2.
 type watchLists struct {
 	zxid               int64
 	data, exist, child []string
+
+	persistent, recursive []string // setWatches2 only
 }
 
 // needsCommit reports whether the request waits in its session's queue for the ensemble
-// (CommitProcessor.needCommit): writes everywhere, sync at learners only.
+// (CommitProcessor.needCommit). Writes do at every server, and sync only at learners.
 func (r *request) needsCommit() bool {
-	return r.op.writes() || r.op == OpSync && r.server.lead == nil
+	return !r.refused && (writes(r.op) || r.op == jute.OpSync && r.server.lead == nil)
 }
 
-// decode reads the body that belongs to r.op; unknown operations keep an empty body.
-func (r *request) decode(d *decoder) {
+// decode reads the body of the request's operation. Unknown operations keep an empty
+// body.
+func (r *request) decode(d *jute.Decoder) {
 	switch r.op {
-	case OpMulti:
+	case jute.OpMulti:
 		r.decodeMulti(d)
-	case OpSetWatches:
-		r.watches = watchLists{zxid: d.int64(), data: d.strings(), exist: d.strings(), child: d.strings()}
+	case jute.OpMultiRead:
+		r.decodeMultiRead(d)
+	case jute.OpSetWatches, jute.OpSetWatches2:
+		r.watches = watchLists{zxid: d.Int64(), data: d.Texts(), exist: d.Texts(), child: d.Texts()}
+		if r.op == jute.OpSetWatches2 {
+			r.watches.persistent, r.watches.recursive = d.Texts(), d.Texts()
+		}
 	default:
 		r.decodeBody(d)
 	}
-	r.broken = d.err != nil
+	r.broken = d.Err != nil
 }
 
-// decodeBody reads the simple records, those that may also stand inside a multi.
-func (r *request) decodeBody(d *decoder) {
+// decodeBody reads the simple records, which may also be part of a multi.
+func (r *request) decodeBody(d *jute.Decoder) {
 	switch r.op {
-	case OpCreate, OpCreate2, OpCreateContainer, OpCreateTTL:
-		r.path, r.data, r.acl, r.flags = d.string(), d.bytes(), d.acls(), d.int32()
-		if r.op == OpCreateTTL {
-			d.int64()
+	case jute.OpCreate, jute.OpCreate2, jute.OpCreateContainer, jute.OpCreateTTL:
+		r.path, r.data, r.acl, r.flags = d.Text(), d.Bytes(), d.ACLs(), d.Int32()
+		if r.op == jute.OpCreateTTL {
+			d.Int64()
 		}
-	case OpDelete, OpCheck:
-		r.path, r.version = d.string(), d.int32()
-	case OpSetData:
-		r.path, r.data, r.version = d.string(), d.bytes(), d.int32()
-	case OpSetACL:
-		r.path, r.acl, r.version = d.string(), d.acls(), d.int32()
-	case OpExists, OpGetData, OpGetChildren, OpGetChildren2:
-		r.path, r.watch = d.string(), d.bool()
-	case OpGetACL, OpSync:
-		r.path = d.string()
+	case jute.OpDelete, jute.OpCheck:
+		r.path, r.version = d.Text(), d.Int32()
+	case jute.OpSetData:
+		r.path, r.data, r.version = d.Text(), d.Bytes(), d.Int32()
+	case jute.OpSetACL:
+		r.path, r.acl, r.version = d.Text(), d.ACLs(), d.Int32()
+	case jute.OpExists, jute.OpGetData, jute.OpGetChildren, jute.OpGetChildren2:
+		r.path, r.watch = d.Text(), d.Bool()
+	case jute.OpGetACL, jute.OpSync, jute.OpGetEphemerals, jute.OpGetAllChildrenNumber:
+		r.path = d.Text()
+	case jute.OpAddWatch, jute.OpCheckWatches, jute.OpRemoveWatches:
+		r.path, r.flags = d.Text(), d.Int32()
+	case jute.OpReconfig:
+		_, _, _, _ = d.Text(), d.Text(), d.Text(), d.Int64()
 	}
 }
 
-// decodeMulti reads MultiOperationRecord: a header before each operation, the last one marked done.
-// Inside a multi, and only there, the flags of a create decide its type (Op.Create.getOpcode).
-func (r *request) decodeMulti(d *decoder) {
-	for d.err == nil {
-		op, done := Op(d.int32()), d.bool()
-		d.int32()
-		if done || d.err != nil {
+// decodeMulti reads a MultiOperationRecord: a header before each operation, and a last
+// header with an end mark. Only in a multi, the flags of a create decide its type
+// (Op.Create.getOpcode).
+func (r *request) decodeMulti(d *jute.Decoder) {
+	for d.Err == nil {
+		h := d.MultiHeader()
+		if h.Done || d.Err != nil {
 			return
 		}
+		op := h.Op
+
 		sub := &request{server: r.server, conn: r.conn, session: r.session, xid: r.xid, op: op,
 			owner: r.owner, auth: r.auth, trusted: r.trusted}
-		if !op.inMulti() {
-			d.err = errShort
+		if !inMulti(op) {
+			d.Fail()
 			return
 		}
 		sub.decodeBody(d)
 		r.subs = append(r.subs, sub)
 		if mode, _ := modeOf(sub.flags); mode.ttl {
-			d.err = errShort // the original finds itself with the wrong class in hand
+			d.Fail() // the original fails with the wrong class
 		} else if mode.container {
-			sub.op = OpCreateContainer
+			sub.op = jute.OpCreateContainer
 		}
 	}
 }
 
 // inMulti reports whether MultiOperationRecord.deserialize knows the operation.
-func (o Op) inMulti() bool {
-	switch o {
-	case OpCreate, OpCreate2, OpCreateContainer, OpCreateTTL, OpDelete, OpSetData, OpCheck:
+func inMulti(op jute.Op) bool {
+	switch op {
+	case jute.OpCreate, jute.OpCreate2, jute.OpCreateContainer, jute.OpCreateTTL, jute.OpDelete, jute.OpSetData,
+		jute.OpCheck:
 		return true
 	}
 	return false
 }
 
 // known reports whether Request.isValid accepts the operation from a client.
-func (o Op) known() bool {
-	switch o {
-	case OpExists, OpGetData, OpGetACL, OpGetChildren, OpGetChildren2, OpSync, OpPing, OpSetWatches:
+func known(op jute.Op) bool {
+	switch op {
+	case jute.OpExists, jute.OpGetData, jute.OpGetACL, jute.OpGetChildren, jute.OpGetChildren2, jute.OpSync,
+		jute.OpPing, jute.OpSetWatches, jute.OpSetWatches2,
+		jute.OpAddWatch, jute.OpCheckWatches, jute.OpRemoveWatches, jute.OpGetEphemerals, jute.OpGetAllChildrenNumber,
+		jute.OpWhoAmI, jute.OpMultiRead:
 		return true
-	case OpCreateSession, opDeleteContainer:
+	case jute.OpCreateSession, jute.OpDeleteContainer,
+		jute.OpCheck: // a client may send it only in a multi (3.8.5, 3.9.3)
 		return false
 	}
-	return o.writes()
+	return writes(op)
 }
 
-// createMode is what CreateMode.fromFlag makes of a create's flags.
+// createMode is the meaning of a create's flags (CreateMode.fromFlag).
 type createMode struct{ ephemeral, sequential, container, ttl bool }
 
-func modeOf(flags int32) (createMode, Code) {
+func modeOf(flags int32) (createMode, jute.Code) {
 	switch flags {
 	case zk.FlagPersistent:
-		return createMode{}, CodeOK
+		return createMode{}, jute.CodeOK
 	case zk.FlagEphemeral:
-		return createMode{ephemeral: true}, CodeOK
+		return createMode{ephemeral: true}, jute.CodeOK
 	case zk.FlagSequence:
-		return createMode{sequential: true}, CodeOK
+		return createMode{sequential: true}, jute.CodeOK
 	case zk.FlagEphemeralSequential:
-		return createMode{ephemeral: true, sequential: true}, CodeOK
+		return createMode{ephemeral: true, sequential: true}, jute.CodeOK
 	case zk.FlagContainer:
-		return createMode{container: true}, CodeOK
+		return createMode{container: true}, jute.CodeOK
 	case zk.FlagTTL:
-		return createMode{ttl: true}, CodeOK
+		return createMode{ttl: true}, jute.CodeOK
 	case zk.FlagPersistentSequentialWithTTL:
-		return createMode{ttl: true, sequential: true}, CodeOK
+		return createMode{ttl: true, sequential: true}, jute.CodeOK
 	}
-	return createMode{}, CodeBadArguments
+	return createMode{}, jute.CodeBadArguments
 }

@@ -12,10 +12,12 @@ import (
 	"github.com/zkelection/election/internal/zksim"
 )
 
-// recorded are the answers that a real ZooKeeper gave to the scenarios.
-func recorded(t *testing.T) map[string][]string {
+// recorded returns the answers of a real ZooKeeper to the scenarios.
+func recorded(t *testing.T) map[string][]string { return recordedIn(t, "testdata/answers.json") }
+
+func recordedIn(t *testing.T, file string) map[string][]string {
 	t.Helper()
-	b, err := os.ReadFile("testdata/answers.json")
+	b, err := os.ReadFile(file)
 	require.NoError(t, err)
 	var out map[string][]string
 	require.NoError(t, json.Unmarshal(b, &out))
@@ -31,7 +33,8 @@ func simulated(t *testing.T, sc scenario, n int) (answers []string) {
 	return answers
 }
 
-// prepare gives the scenario's directory the counter that the real site's snapshot gave it.
+// prepare gives the scenario's directory the counter that it has in the real site's
+// snapshot.
 func prepare(t *testing.T, e *zksim.Ensemble, sc scenario) {
 	counter, ok := counters()[sc.dir()]
 	if !ok {
@@ -43,9 +46,10 @@ func prepare(t *testing.T, e *zksim.Ensemble, sc scenario) {
 	e.SetCversion(sc.dir(), counter)
 }
 
-// conformant is an ensemble with the settings that the real servers of these tests have.
+// conformant returns the settings of the real servers in these tests.
 func conformant(n int) zksim.Config {
-	return zksim.Config{Servers: n, Tick: 500 * time.Millisecond, MaxSession: 10 * time.Minute, ContainerCheck: 500 * time.Millisecond}
+	return zksim.Config{Servers: n, Tick: 500 * time.Millisecond, MaxSession: 10 * time.Minute,
+		ContainerCheck: 500 * time.Millisecond, OpenExists: true} // Debian's 3.8.0
 }
 
 func TestAnswersAreThoseOfARealZooKeeper(t *testing.T) {

@@ -4,7 +4,8 @@ import (
 	"github.com/go-zookeeper/zk"
 )
 
-// lineScenarios are about what an election is made of: numbers, containers, transactions, and what a stat says of them.
+// lineScenarios test what an election uses: sequence numbers, containers, transactions,
+// and their stats.
 var lineScenarios = []scenario{
 	{"sequence starts again in a parent made anew", func(s *script) {
 		s.make("/p")
@@ -49,7 +50,12 @@ var lineScenarios = []scenario{
 		s.create("/n-", 2)
 		s.look("")
 	}},
-	{"sequence with digits in its stem", func(s *script) { s.create("/9", 2); s.create("/n--", 2); s.create("/2147483648-", 3); s.list("") }},
+	{"sequence with digits in its stem", func(s *script) {
+		s.create("/9", 2)
+		s.create("/n--", 2)
+		s.create("/2147483648-", 3)
+		s.list("")
+	}},
 	{"container is removed with its last child", func(s *script) {
 		_, err := s.c.CreateContainer(s.at("/c"), nil, zk.FlagContainer, open)
 		s.tell("container", err)
@@ -85,7 +91,7 @@ var lineScenarios = []scenario{
 			s.tell("container", err)
 		}
 		s.create("/once/kid", 0)
-		s.swept("/once", "/once/kid") // and the sweep that took it passed by the other
+		s.swept("/once", "/once/kid") // and the sweep that removed it left the other
 		s.look("/never")
 		s.remove("/never", 0)
 	}},
@@ -103,7 +109,8 @@ var lineScenarios = []scenario{
 	{"multi deletes and makes anew", func(s *script) {
 		s.create("/e", 1)
 		_, _, w, _ := s.c.GetW(s.at("/e"))
-		res, err := s.c.Multi(&zk.DeleteRequest{Path: s.at("/e"), Version: 0}, &zk.CreateRequest{Path: s.at("/e"), Acl: open})
+		res, err := s.c.Multi(&zk.DeleteRequest{Path: s.at("/e"), Version: 0},
+			&zk.CreateRequest{Path: s.at("/e"), Acl: open})
 		s.tell("multi", res, err)
 		s.tell("event", s.event(w))
 		s.look("/e")
@@ -111,9 +118,11 @@ var lineScenarios = []scenario{
 	}},
 	{"multi under an ephemeral", func(s *script) {
 		s.create("/e", 1)
-		res, err := s.c.Multi(&zk.CreateRequest{Path: s.at("/a"), Acl: open}, &zk.CreateRequest{Path: s.at("/e/kid"), Acl: open})
+		res, err := s.c.Multi(&zk.CreateRequest{Path: s.at("/a"), Acl: open},
+			&zk.CreateRequest{Path: s.at("/e/kid"), Acl: open})
 		s.tell("multi", res, err)
-		res, err = s.c.Multi(&zk.CreateRequest{Path: s.at("/x"), Acl: open, Flags: 1}, &zk.CreateRequest{Path: s.at("/x/y"), Acl: open})
+		res, err = s.c.Multi(&zk.CreateRequest{Path: s.at("/x"), Acl: open, Flags: 1},
+			&zk.CreateRequest{Path: s.at("/x/y"), Acl: open})
 		s.tell("its own", res, err)
 		s.list("")
 		s.look("")
@@ -123,7 +132,8 @@ var lineScenarios = []scenario{
 		_, err := s.c.SetACL(s.at("/a"), zk.WorldACL(zk.PermRead), -1)
 		s.tell("acl", err)
 		s.everywhere()
-		for _, bad := range []any{&zk.SetDataRequest{Path: s.at("/a"), Version: -1}, &zk.CreateRequest{Path: s.at("/a/b"), Acl: open},
+		for _, bad := range []any{&zk.SetDataRequest{Path: s.at("/a"), Version: -1},
+			&zk.CreateRequest{Path: s.at("/a/b"), Acl: open},
 			&zk.DeleteRequest{Path: s.at("/a/b"), Version: -1}} {
 			res, err := s.c.Multi(&zk.SetDataRequest{Path: s.dir, Version: -1}, bad)
 			s.tell("multi", res, err)
@@ -162,7 +172,8 @@ var lineScenarios = []scenario{
 	}},
 }
 
-// swept deletes a container's last child and waits until the server removes the container.
+// swept deletes a container's last child and waits until the server removes the
+// container.
 func (s *script) swept(container, last string) {
 	_, _, w, err := s.c.GetW(s.at(container))
 	s.tell("watch "+container, err)

@@ -6,7 +6,7 @@ import (
 	"github.com/go-zookeeper/zk"
 )
 
-// reconnectScenarios are about connections that break and sessions that end.
+// reconnectScenarios test connections that break and sessions that end.
 var reconnectScenarios = []scenario{
 	{"reconnect tells of changed data", func(s *script) {
 		s.make("/a")
@@ -99,8 +99,9 @@ var reconnectScenarios = []scenario{
 	}},
 }
 
-// away has another session watch the path in every way, and lets things happen while its connection is down. Then it
-// tells what its watches had to say when the connection came back, and after another change that all can see.
+// away watches the path in every way in another session, and makes changes while that
+// session's connection is down. It records which watches fire when the connection is
+// back, and after another change that all watches can see.
 func (s *script) away(path string, happen func()) {
 	g := &gate{dial: s.site.dial}
 	c := s.sessionThrough(g, 10*time.Second)
@@ -122,8 +123,9 @@ func (s *script) away(path string, happen func()) {
 	g.heal(s.t)
 	s.set("", "marker", -1)
 	s.tell("back", s.event(marker))
-	// The client library sets all its watches anew in one request, some time after it is back. The marker says that the
-	// server has begun with it, and what it has to say of the others comes before this answer.
+	// The client library sets all its watches again in one request, some time after it is
+	// back. The marker shows that the server has begun with that request. The events of
+	// the other watches come before this answer.
 	_, err = c.Sync(s.dir)
 	s.tell("sync", err)
 	for _, w := range watches {
@@ -135,7 +137,7 @@ func (s *script) away(path string, happen func()) {
 	}
 }
 
-// touched changes what is at the path, as far as it is there, and returns what c finds then.
+// touched changes the node at the path, if there is one, and returns what c reads then.
 func (s *script) touched(c *zk.Conn, path string) error {
 	_, _ = s.c.Set(s.at(path), []byte("touched"), -1)
 	_, _ = s.c.Create(s.at(path+"/touched"), nil, 0, open)
@@ -144,7 +146,7 @@ func (s *script) touched(c *zk.Conn, path string) error {
 	return err
 }
 
-// gone shuts the gate until the node has gone with its session.
+// gone shuts the gate until the session has expired and its node is gone.
 func (s *script) gone(g *gate, path string) {
 	_, _ = s.c.Sync(s.dir)
 	_, _, w, err := s.c.ExistsW(s.at(path))
@@ -153,7 +155,7 @@ func (s *script) gone(g *gate, path string) {
 	s.tell("gone", s.event(w))
 }
 
-// healed opens the gate to a client whose session is over.
+// healed opens the gate again for a client whose session has expired.
 func (s *script) healed(g *gate, c *zk.Conn) {
 	id := c.SessionID()
 	g.set(false)

@@ -8,7 +8,7 @@ import (
 	"github.com/go-zookeeper/zk"
 )
 
-// scenario is one conversation with a server. Its answers on the original are recorded in testdata.
+// scenario is one conversation with a server. testdata has the answers of the original.
 type scenario struct {
 	name string
 	run  func(s *script)
@@ -16,9 +16,10 @@ type scenario struct {
 
 func (sc scenario) dir() string { return "/" + strings.ReplaceAll(sc.name, " ", "-") }
 
-// scenarios are all of them.
+// scenarios returns all scenarios.
 func scenarios() []scenario {
-	return slices.Concat(basicScenarios, lineScenarios, wrapScenarios(), reconnectScenarios, wireScenarios)
+	return slices.Concat(basicScenarios, lineScenarios, wrapScenarios(), reconnectScenarios, wireScenarios,
+		persistentScenarios, queryScenarios)
 }
 
 var basicScenarios = []scenario{
@@ -27,7 +28,13 @@ var basicScenarios = []scenario{
 	{"create without parent", func(s *script) { s.create("/a/b", 0); s.create("/c", 0); s.look("/c") }},
 	{"create under ephemeral", func(s *script) { s.create("/e", 1); s.create("/e/x", 0); s.look("/e") }},
 	{"create ephemeral", func(s *script) { s.create("/e", 1); s.look("/e"); s.look("") }},
-	{"create sequence", func(s *script) { s.create("/n-", 2); s.create("/n-", 2); s.create("/m-", 2); s.look(""); s.list("") }},
+	{"create sequence", func(s *script) {
+		s.create("/n-", 2)
+		s.create("/n-", 2)
+		s.create("/m-", 2)
+		s.look("")
+		s.list("")
+	}},
 	{"create ephemeral sequence", func(s *script) { s.create("/n-", 3); s.look("/n-0000000000") }},
 	{"sequence without a stem", func(s *script) { s.create("/", 2); s.create("/", 3); s.list("") }},
 	{"sequence after deletes", func(s *script) {
@@ -44,7 +51,12 @@ var basicScenarios = []scenario{
 		s.create("/n-", 2)
 		s.look("/n-0000000001")
 	}},
-	{"sequence name is taken", func(s *script) { s.make("/n-0000000001"); s.create("/n-", 2); s.create("/n-", 2); s.look("") }},
+	{"sequence name is taken", func(s *script) {
+		s.make("/n-0000000001")
+		s.create("/n-", 2)
+		s.create("/n-", 2)
+		s.look("")
+	}},
 	{"container", func(s *script) {
 		p, err := s.c.CreateContainer(s.at("/c"), []byte("d"), zk.FlagContainer, open)
 		s.tell("container", p, err)
@@ -53,7 +65,7 @@ var basicScenarios = []scenario{
 		s.look("/c")
 		p, err = s.c.CreateContainer(s.at("/c"), nil, zk.FlagContainer, open)
 		s.tell("again", p, err)
-		s.swept("/c", "/c/kid") // or its removal would count among the next scenario's
+		s.swept("/c", "/c/kid") // otherwise its removal would fall among the next scenario's transactions
 	}},
 	{"container flag on a plain create", func(s *script) { s.create("/c", zk.FlagContainer); s.look("/c") }},
 	{"ttl", func(s *script) {
@@ -95,7 +107,13 @@ var basicScenarios = []scenario{
 			s.tell(p, s.c.Delete(p, -1))
 		}
 	}},
-	{"delete and make anew", func(s *script) { s.make("/a"); s.set("/a", "x", 0); s.remove("/a", 1); s.create("/a", 0); s.look("/a") }},
+	{"delete and make anew", func(s *script) {
+		s.make("/a")
+		s.set("/a", "x", 0)
+		s.remove("/a", 1)
+		s.create("/a", 0)
+		s.look("/a")
+	}},
 	{"set", func(s *script) {
 		s.make("/a")
 		s.set("/a", "long", 0)
@@ -163,7 +181,8 @@ var basicScenarios = []scenario{
 	}},
 	{"acl refused", func(s *script) {
 		for _, acl := range [][]zk.ACL{nil, {}, {{Perms: 31, Scheme: "auth"}}, {{Perms: 31, Scheme: "none", ID: "x"}},
-			{{Perms: 31, Scheme: "digest", ID: "nocolon"}}, {{Perms: 31, Scheme: "world", ID: "me"}}, {{Perms: 31, Scheme: "ip", ID: "x"}}} {
+			{{Perms: 31, Scheme: "digest", ID: "nocolon"}}, {{Perms: 31, Scheme: "world", ID: "me"}},
+			{{Perms: 31, Scheme: "ip", ID: "x"}}} {
 			_, err := s.c.Create(s.at("/a"), nil, 0, acl)
 			s.tell("create", acl, err)
 			_, err = s.c.SetACL(s.dir, acl, -1)
@@ -218,7 +237,8 @@ var basicScenarios = []scenario{
 	}},
 	{"multi", func(s *script) {
 		s.make("/a", "/gone")
-		res, err := s.c.Multi(&zk.CreateRequest{Path: s.at("/b"), Acl: open}, &zk.SetDataRequest{Path: s.at("/a"), Data: []byte("x"), Version: 0},
+		res, err := s.c.Multi(&zk.CreateRequest{Path: s.at("/b"), Acl: open},
+			&zk.SetDataRequest{Path: s.at("/a"), Data: []byte("x"), Version: 0},
 			&zk.CheckVersionRequest{Path: s.at("/a"), Version: 1}, &zk.DeleteRequest{Path: s.at("/gone"), Version: -1})
 		s.tell("multi", res, err)
 		s.look("/b")
@@ -247,7 +267,8 @@ var basicScenarios = []scenario{
 	{"multi fails", func(s *script) {
 		s.make("/a", "/a/b")
 		ok := &zk.SetDataRequest{Path: s.at("/a"), Data: []byte("no"), Version: -1}
-		for _, bad := range []any{&zk.CreateRequest{Path: s.at("/a"), Acl: open}, &zk.DeleteRequest{Path: s.at("/a"), Version: -1},
+		for _, bad := range []any{&zk.CreateRequest{Path: s.at("/a"), Acl: open},
+			&zk.DeleteRequest{Path: s.at("/a"), Version: -1},
 			&zk.SetDataRequest{Path: s.at("/a"), Version: 9}, &zk.CheckVersionRequest{Path: s.at("/none")},
 			&zk.CreateRequest{Path: s.at("/x/y"), Acl: open}, &zk.CreateRequest{Path: s.at("/x")}} {
 			for _, ops := range [][]any{{bad}, {bad, ok, ok}, {ok, bad, ok}, {ok, ok, bad}} {
@@ -260,9 +281,12 @@ var basicScenarios = []scenario{
 		s.look("/z")
 	}},
 	{"multi builds on itself", func(s *script) {
-		res, err := s.c.Multi(&zk.CreateRequest{Path: s.at("/a"), Acl: open}, &zk.CreateRequest{Path: s.at("/a/b"), Acl: open},
-			&zk.SetDataRequest{Path: s.at("/a/b"), Data: []byte("x"), Version: 0}, &zk.CheckVersionRequest{Path: s.at("/a/b"), Version: 1},
-			&zk.DeleteRequest{Path: s.at("/a/b"), Version: 1}, &zk.CreateRequest{Path: s.at("/a/b"), Acl: open, Flags: 1})
+		res, err := s.c.Multi(&zk.CreateRequest{Path: s.at("/a"), Acl: open},
+			&zk.CreateRequest{Path: s.at("/a/b"), Acl: open},
+			&zk.SetDataRequest{Path: s.at("/a/b"), Data: []byte("x"), Version: 0},
+			&zk.CheckVersionRequest{Path: s.at("/a/b"), Version: 1},
+			&zk.DeleteRequest{Path: s.at("/a/b"), Version: 1},
+			&zk.CreateRequest{Path: s.at("/a/b"), Acl: open, Flags: 1})
 		s.tell("multi", res, err)
 		s.look("/a")
 		s.look("/a/b")
@@ -289,7 +313,8 @@ var basicScenarios = []scenario{
 		s.tell("ttl", res, err)
 	}},
 	{"multi with wrong paths", func(s *script) {
-		for _, p := range []string{"", "x", "x/y", s.at("/"), s.at("//x"), s.at("/../x"), s.at("/a\x01"), s.at("/a\x00b"), "/"} {
+		for _, p := range []string{"", "x", "x/y", s.at("/"), s.at("//x"), s.at("/../x"), s.at("/a\x01"),
+			s.at("/a\x00b"), "/"} {
 			for _, op := range []any{&zk.CreateRequest{Path: p, Acl: open}, &zk.DeleteRequest{Path: p, Version: -1},
 				&zk.SetDataRequest{Path: p, Version: 5}, &zk.CheckVersionRequest{Path: p, Version: 5}} {
 				res, err := s.c.Multi(op)
@@ -392,6 +417,27 @@ var basicScenarios = []scenario{
 		s.tell("create", err)
 		_, _ = other.Sync(s.dir)
 		s.tell("event", s.eventSoFar(w))
+	}},
+	// Refused since 3.8.4 and 3.9.2: see zksim.Config.OpenExists.
+	{"existence of what may not be read", func(s *script) {
+		s.tell("auth", s.c.AddAuth("digest", []byte("me:secret")))
+		_, err := s.c.Create(s.at("/mine"), nil, 0, zk.AuthACL(zk.PermAll))
+		s.tell("create", err)
+		other := s.session()
+		s.everywhere()
+		for _, p := range []string{"/mine", "/none"} {
+			found, _, err := other.Exists(s.at(p))
+			s.tell(p, found, err)
+		}
+		_, err = other.Create(s.at("/mine/kid"), nil, 0, open)
+		s.tell("below", err)
+		_, err = other.Create(s.at("/none/kid"), nil, 0, open)
+		s.tell("below none", err)
+		_, err = s.c.Create(s.at("/mine/kid"), nil, 0, open)
+		s.tell("create", err)
+		s.everywhere()
+		_, err = other.Create(s.at("/mine/kid"), nil, 0, open)
+		s.tell("below, what is there", err)
 	}},
 	{"close removes ephemerals", func(s *script) {
 		other := s.session()

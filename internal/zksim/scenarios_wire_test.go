@@ -12,8 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// wireScenarios speak the protocol by hand: for what the client library hides (the order of events and answers, codes
-// that it has no error for) or would not do (use a session twice).
+// wireScenarios speak the protocol by hand. They test what the client library hides (the
+// order of events and answers, codes that it has no error for) or does not do (use a
+// session twice).
 var wireScenarios = []scenario{
 	{"handshake grants a timeout within bounds", func(s *script) {
 		for _, ms := range []int32{0, 1, 1_000, 1_001, 7_777, 10_000, 10_001, 1_000_000} {
@@ -89,7 +90,8 @@ var wireScenarios = []scenario{
 			s.tell("exists", w.ask(3, s.at(p), true))
 		}
 		s.tell("children", w.ask(8, s.dir, true))
-		_, err := s.c.Multi(&zk.CreateRequest{Path: s.at("/c"), Acl: open}, &zk.DeleteRequest{Path: s.at("/a"), Version: -1},
+		_, err := s.c.Multi(&zk.CreateRequest{Path: s.at("/c"), Acl: open},
+			&zk.DeleteRequest{Path: s.at("/a"), Version: -1},
 			&zk.SetDataRequest{Path: s.at("/b"), Version: -1})
 		s.tell("multi", err)
 		for range 4 {
@@ -112,7 +114,8 @@ var wireScenarios = []scenario{
 		s.tell("joins", second.welcome, second.id == first.id)
 		first.send(1, s.at("/x"), "x", openACL, int32(0))
 		s.tell("through the old connection", first.next())
-		// An ensemble refuses that write in a transaction; a single server has hung up before. So zxids are left out.
+		// An ensemble refuses that write by a transaction. A single server has hung up
+		// before. So zxids are not compared.
 		s.tell("through the new one", withoutZxid(second.ask(5, s.at("/e"), "y", int32(0))))
 		s.tell("the old one's write", withoutZxid(second.ask(3, s.at("/x"), false)))
 		second.bye()
@@ -130,7 +133,7 @@ var wireScenarios = []scenario{
 	}},
 }
 
-// openACL is zk.WorldACL(zk.PermAll) as it is on the wire.
+// openACL is zk.WorldACL(zk.PermAll) on the wire.
 var openACL = wireACL{}
 
 type wireACL struct{}
@@ -143,7 +146,7 @@ type hello struct {
 	passwd  []byte
 }
 
-// wire is a connection that is spoken to by hand.
+// wire is a connection whose frames a test writes by hand.
 type wire struct {
 	s       *script
 	nc      net.Conn
@@ -180,11 +183,24 @@ func (s *script) wire(server int, h hello) *wire {
 }
 
 func (w *wire) write(parts ...any) {
-	var b []byte
+	b := encode(nil, parts)
+	// An error means that the server has hung up. The next read shows that.
+	_, _ = w.nc.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...))
+}
+
+// encode appends the parts in their wire form.
+func encode(b []byte, parts []any) []byte {
 	for _, p := range parts {
 		switch p := p.(type) {
 		case string:
 			b = append(binary.BigEndian.AppendUint32(b, uint32(len(p))), p...)
+		case list:
+			b = binary.BigEndian.AppendUint32(b, uint32(len(p)))
+			for _, element := range p {
+				b = encode(b, []any{element})
+			}
+		case read:
+			b = encode(b, []any{header(p.op), p.path, true})
 		case wireACL:
 			b = binary.BigEndian.AppendUint32(b, 1)
 			b = binary.BigEndian.AppendUint32(b, zk.PermAll)
@@ -193,8 +209,7 @@ func (w *wire) write(parts ...any) {
 			b, _ = binary.Append(b, binary.BigEndian, p)
 		}
 	}
-	// An error is the server's having hung up; what is read next tells.
-	_, _ = w.nc.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...))
+	return b
 }
 
 func (w *wire) read() ([]byte, error) {
@@ -213,23 +228,25 @@ func (w *wire) send(op int32, body ...any) {
 	w.write(append([]any{w.xid, op}, body...)...)
 }
 
-// ask tells what came of a request.
+// ask sends a request and describes its outcome.
 func (w *wire) ask(op int32, body ...any) string {
 	w.send(op, body...)
 	return w.next()
 }
 
-// next tells what the server sends next: an event, an answer, or the end.
+// next describes what the server sends next: an event, an answer, or the end.
 func (w *wire) next() string {
 	b, err := w.read()
 	if err != nil || len(b) < 16 {
 		return "hung up"
 	}
-	xid, zxid, code := int32(binary.BigEndian.Uint32(b)), int64(binary.BigEndian.Uint64(b[4:])), int32(binary.BigEndian.Uint32(b[12:]))
+	xid, zxid, code := int32(binary.BigEndian.Uint32(b)), int64(binary.BigEndian.Uint64(b[4:])),
+		int32(binary.BigEndian.Uint32(b[12:]))
 	if xid != -1 {
 		return fmt.Sprintf("answer %d at %s, code %d, %d bytes", xid, w.s.since(zxid), code, len(b)-16)
 	}
-	// An event's zxid is left out: it is -1 before 3.9, and since then the change's, as in zksim.
+	// An event's zxid is not compared. It is -1 before 3.9, and the zxid of the change
+	// since then, as in zksim.
 	kind, path := int32(binary.BigEndian.Uint32(b[16:])), string(b[28:])
 	return fmt.Sprintf("%v %s, code %d", zk.EventType(kind), path, code)
 }
@@ -239,7 +256,7 @@ func withoutZxid(answer string) string {
 	return rest
 }
 
-// bye closes the session, so that its end does not fall among the next scenario's transactions.
+// bye closes the session, so that its end is not among the next scenario's transactions.
 func (w *wire) bye() {
 	w.send(-11)
 	for {

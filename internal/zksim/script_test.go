@@ -12,9 +12,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// script is one scenario on its way: it asks through real clients and writes down the answers, in
-// a form that two runs on any two servers share. Zxids count from the scenario's own directory, so
-// that even what a failed write consumes is compared; sessions are called by the order of opening.
+// script plays one scenario. It sends requests through real clients and records the
+// answers, in a form that does not depend on the server or the run. Zxids count from the
+// scenario's own directory, so that zxids used up by failed writes are compared, too.
+// Sessions are numbered in the order in which they are opened.
 type script struct {
 	t       *testing.T
 	site    site
@@ -37,7 +38,8 @@ func play(t *testing.T, sc scenario, at site) []string {
 	return s.answers
 }
 
-// begin makes the scenario's own directory, or writes to the one that the site was prepared with: its zxid is the base.
+// begin makes the scenario's own directory, or writes to the prepared one. The zxid of
+// that write is the base of all others.
 func (s *script) begin() {
 	if _, prepared := counters()[s.dir]; !prepared {
 		_, err := s.c.Create(s.dir, nil, 0, zk.WorldACL(zk.PermAll))
@@ -52,8 +54,9 @@ func (s *script) begin() {
 	s.base = st.Mzxid
 }
 
-// back waits until the first session is connected again, for a scenario may have cost it its connection. A session that
-// is closed without one expires some time later, among another scenario's transactions.
+// back waits until the first session is connected again, because a scenario may have
+// broken its connection. A session that is closed without a connection expires later,
+// among another scenario's transactions.
 func (s *script) back() {
 	var err error
 	for range 100 {
@@ -64,21 +67,22 @@ func (s *script) back() {
 	require.NoError(s.t, err)
 }
 
-// everywhere waits until what was answered is true on all servers. A follower answers as soon as it has applied a
-// transaction itself, and the leader, which may be later, checks writes by the ACLs that it has applied: a change that
-// is on its way still bears the old ones there (PrepRequestProcessor.pRequest2Txn, setACL).
+// everywhere waits until all servers have applied what was answered. A follower answers
+// as soon as it has applied a transaction itself. The leader may be later, and it checks
+// writes by the ACLs that it has applied: a pending change still carries the old ones
+// (PrepRequestProcessor.pRequest2Txn, setACL).
 func (s *script) everywhere() {
 	if s.site.settle != nil {
 		s.site.settle(s.t)
 	}
 }
 
-// session opens one more.
+// session opens another session.
 func (s *script) session() *zk.Conn {
 	return s.sessionThrough(&gate{dial: s.site.dial}, 10*time.Second)
 }
 
-// sessionThrough opens one whose connection the scenario can break.
+// sessionThrough opens a session whose connection the scenario can break.
 func (s *script) sessionThrough(g *gate, timeout time.Duration) *zk.Conn {
 	c := s.site.client(s.t, g, timeout)
 	s.names[c.SessionID()] = fmt.Sprintf("session %d", len(s.names)+1)
@@ -87,7 +91,7 @@ func (s *script) sessionThrough(g *gate, timeout time.Duration) *zk.Conn {
 
 func (s *script) at(path string) string { return s.dir + path }
 
-// tell writes an answer down.
+// tell records an answer.
 func (s *script) tell(what string, parts ...any) {
 	line := what + ":"
 	for _, p := range parts {
@@ -127,8 +131,9 @@ func (s *script) stat(st *zk.Stat) string {
 	if st.EphemeralOwner != 0 {
 		owner = s.names[st.EphemeralOwner]
 	}
-	return fmt.Sprintf("c%s m%s p%s v%d cv%d av%d len%d kids%d touched:%v %s", s.since(st.Czxid), s.since(st.Mzxid), s.since(st.Pzxid),
-		st.Version, st.Cversion, st.Aversion, st.DataLength, st.NumChildren, st.Mtime >= st.Ctime, owner)
+	return fmt.Sprintf("c%s m%s p%s v%d cv%d av%d len%d kids%d touched:%v %s", s.since(st.Czxid), s.since(st.Mzxid),
+		s.since(st.Pzxid), st.Version, st.Cversion, st.Aversion, st.DataLength, st.NumChildren, st.Mtime >= st.Ctime,
+		owner)
 }
 
 func (s *script) since(zxid int64) string {
@@ -153,8 +158,8 @@ func (s *script) multi(res []zk.MultiResponse) string {
 	return "[" + strings.Join(parts, " | ") + "]"
 }
 
-// event waits for a watch; told that none is due, it says whether one came all the same, which
-// needs a reply of the same session to have come after.
+// event waits for a watch's event. If none is due, it records whether one came
+// nevertheless. The caller must have had a later reply in the same session then.
 func (s *script) event(w <-chan zk.Event) any {
 	select {
 	case ev := <-w:
@@ -173,7 +178,7 @@ func (s *script) eventSoFar(w <-chan zk.Event) any {
 	}
 }
 
-// make creates nodes without writing that down.
+// make creates nodes without recording that.
 func (s *script) make(paths ...string) {
 	for _, p := range paths {
 		_, err := s.c.Create(s.at(p), []byte("v"), 0, zk.WorldACL(zk.PermAll))

@@ -3,24 +3,27 @@ package zksim
 import (
 	"slices"
 	"time"
+
+	"github.com/zkelection/election/internal/jute"
 )
 
-// entry is one committed transaction. The ensemble has one chain of them, since what a quorum
-// committed is the same everywhere; each server stands somewhere on it. What nobody stands behind
-// any more is garbage.
+// entry is one committed transaction. The ensemble has one chain of entries, because what
+// a quorum committed is the same at all servers. Each server points to the last entry
+// that it has applied. Entries that all servers have applied are garbage.
 type entry struct {
 	txn  *txn
 	next *entry
 }
 
-// server is one member of the ensemble. It either leads, or learns from a leader, or looks for one.
+// server is one member of the ensemble. It either leads, or learns from a leader, or
+// looks for one.
 type server struct {
 	e     *Ensemble
 	id    int
 	name  string
 	phase time.Duration // of its clock's ticks against the ensemble's
 
-	incarnation int // counts crashes: what was meant for an earlier life is dropped
+	incarnation int // counts crashes: what was meant for an earlier incarnation is dropped
 	crashed     bool
 	frozen      bool
 	backlog     []func() // what happened to a frozen server, in order
@@ -32,15 +35,16 @@ type server struct {
 	tail      []*txn // accepted, not yet known to be committed
 	flushed   int64  // zxid up to which the tail is on disk
 	sessions  map[int64]int32
-	promised  int64 // epoch of the last leader it turned to, before it had that one's log (acceptedEpoch)
-	epoch     int64 // of the last leader whose log it took over (currentEpoch)
+	promised  int64 // epoch of the last leader that it turned to, even without having its log (acceptedEpoch)
+	epoch     int64 // epoch of the last leader whose log it took over (currentEpoch)
 
 	disk     func() time.Duration // what a flush takes; nil: nothing
 	diskFree time.Duration
 	lag      func() time.Duration // how late commits are applied; nil: at once
 	lagFree  time.Duration
+	greeting func() time.Duration // how late connect requests are answered; nil: at once
 
-	// What does not.
+	// What does not survive a crash.
 	serving     bool // clients are let in
 	conns       []*conn
 	queues      map[int64][]*request // by session: requests behind a write that waits for its commit
@@ -57,18 +61,20 @@ func newServer(e *Ensemble, id int, root *entry) *server {
 	return s
 }
 
-// reset begins a life: first start or restart.
+// reset begins an incarnation, at the first start or at a restart.
 func (s *server) reset() {
 	s.queues = make(map[int64][]*request)
 	s.lead, s.learn, s.serving = nil, nil, false
 	s.diskFree, s.lagFree = 0, 0
-	// SessionTrackerImpl.initializeNextSessionId: the server's id, five bytes of its clock, a counter.
+	// SessionTrackerImpl.initializeNextSessionId: the server's id, five bytes of its
+	// clock, a counter.
 	s.nextSession = int64(s.id)<<56 | int64(uint64(s.e.wallMs())<<24>>8)
 }
 
 func (s *server) looking() bool { return !s.crashed && s.lead == nil && s.learn == nil }
 
-// deliver lets something happen to the server: now, after the thaw, or, in another life, never.
+// deliver runs do: now, or after the thaw if the server is frozen, or never if the server
+// has crashed since.
 func (s *server) deliver(incarnation int, do func()) {
 	switch {
 	case s.incarnation != incarnation || s.crashed:
@@ -85,8 +91,9 @@ func (s *server) after(d time.Duration, do func()) {
 	s.e.at(s.e.now()+d, func() { s.deliver(incarnation, do) })
 }
 
-// watchdog runs fire once nothing was heard for so many ticks, as long as alive. Signs of life move
-// the deadline, not the timer: one timer serves any number of them.
+// watchdog runs fire once nothing was heard for so many ticks, while alive returns true.
+// A sign of life moves the deadline and not the timer, so one timer serves any number of
+// them.
 func (s *server) watchdog(heard *time.Duration, ticks int, alive func() bool, fire func()) {
 	limit := time.Duration(ticks) * s.e.cfg.Tick
 	s.after(*heard+limit-s.e.now(), func() {
@@ -100,7 +107,8 @@ func (s *server) watchdog(heard *time.Duration, ticks int, alive func() bool, fi
 	})
 }
 
-// log appends to the server's log and calls durable when it is on disk (SyncRequestProcessor).
+// log appends to the server's log and calls durable when it is on disk
+// (SyncRequestProcessor).
 func (s *server) log(x *txn, durable func()) {
 	s.tail = append(s.tail, x)
 	flushed := func() {
@@ -131,28 +139,35 @@ func (s *server) lagging(do func()) {
 	s.after(s.lagFree-now, do)
 }
 
-// submit takes a request from a client or from the server itself (ZooKeeperServer.submitRequestNow).
-// A request of a session that the leader knows to be closing is dropped without an answer.
+// submit takes a request from a client or from the server itself
+// (ZooKeeperServer.submitRequestNow). If the leader knows that the session is closing,
+// the request is dropped without an answer.
 func (s *server) submit(r *request) {
 	if r.conn != nil && !s.touch(r.session, r.conn.timeout) {
 		return
 	}
-	if r.op != OpCreateSession && !r.op.known() {
-		r.conn.reply(r, CodeUnimplemented, nil)
-		r.conn.close()
+	if r.op != jute.OpCreateSession && !s.e.knows(r.op) {
+		s.refuseUnknown(r)
+		return
+	}
+
+	if code := s.refusal(r); code != jute.CodeOK {
+		s.refuse(r, code)
 		return
 	}
 	if s.lead != nil {
 		s.lead.local(r)
 		return
 	}
+
 	s.enqueue(r)
 	if r.needsCommit() {
 		s.learn.ch.toLeader(func(n *learner) { n.request(r) })
 	}
 }
 
-// touch is recorded at a learner, and counts at the leader (SessionTracker.touchSession of the two).
+// touch touches a session (SessionTracker.touchSession). A learner only records the
+// touch; at the leader it counts at once.
 func (s *server) touch(session int64, timeout int32) bool {
 	if s.lead != nil {
 		return s.lead.tracker.touch(session, timeout)
@@ -161,8 +176,8 @@ func (s *server) touch(session int64, timeout int32) bool {
 	return true
 }
 
-// enqueue keeps a session's requests in order: what comes after a write waits with it, pings and
-// reads too (CommitProcessor).
+// enqueue keeps a session's requests in order. All requests behind a write wait for it,
+// including pings and reads (CommitProcessor).
 func (s *server) enqueue(r *request) {
 	if q := s.queues[r.session]; r.needsCommit() || len(q) > 0 {
 		s.queues[r.session] = append(q, r)
@@ -171,11 +186,11 @@ func (s *server) enqueue(r *request) {
 	s.final(r)
 }
 
-// release answers a write whose commit has come, and the reads that waited for it.
+// release answers a committed write, and the reads that waited for it.
 func (s *server) release(r *request, res *result) {
 	q := s.queues[r.session]
 	if len(q) == 0 || q[0] != r {
-		return // the server lost its leader meanwhile, and with it the clients
+		return // the server has lost its leader meanwhile, and dropped its clients
 	}
 	r.result = res
 	s.final(r)
@@ -189,8 +204,8 @@ func (s *server) release(r *request, res *result) {
 	s.queues[r.session] = q
 }
 
-// commit applies the next transaction of the chain. Watches fire before the write is answered,
-// since both go out through the connection's one queue.
+// commit applies the next transaction of the chain. Watches fire before the write is
+// answered, and both go out through the connection's one queue in this order.
 func (s *server) commit(x *txn) {
 	s.advance(x)
 	res := s.tree.apply(x)
@@ -198,10 +213,11 @@ func (s *server) commit(x *txn) {
 	s.e.stats.Applied++
 	local := x.request != nil && x.request.server == s && x.entrance == s.incarnation
 	switch x.op {
-	case OpCreateSession:
+	case jute.OpCreateSession:
 		s.sessionOpened(x)
-	case OpCloseSession:
+	case jute.OpCloseSession:
 		s.sessionClosed(x, local)
+		s.e.readBack(x)
 	}
 	if s.lead != nil && s.lead.active {
 		s.lead.reconcile(x)
@@ -211,8 +227,8 @@ func (s *server) commit(x *txn) {
 	}
 }
 
-// advance moves along the chain and checks what the whole simulation rests on: nobody commits
-// anything else at this place.
+// advance moves along the chain. It checks what the whole simulation rests on: no server
+// commits anything else at this place.
 func (s *server) advance(x *txn) {
 	if s.applied.next == nil {
 		s.applied.next = &entry{txn: x}
@@ -234,8 +250,8 @@ func (s *server) sessionOpened(x *txn) {
 	}
 }
 
-// sessionClosed ends the session's connections to this server, but for the one that asked for it,
-// which gets its answer first (FinalRequestProcessor.applyRequest).
+// sessionClosed ends the session's connections to this server. If one of them asked for
+// that, it gets its answer first (FinalRequestProcessor.applyRequest).
 func (s *server) sessionClosed(x *txn, local bool) {
 	delete(s.sessions, x.session)
 	if s.lead != nil && s.lead.tracker != nil {
@@ -248,8 +264,8 @@ func (s *server) sessionClosed(x *txn, local bool) {
 	}
 }
 
-// retire is what a server does when it no longer leads or follows: all clients are dropped, what
-// they asked is forgotten, and it looks for a leader (QuorumPeer, ZooKeeperServer.shutdown).
+// retire makes a server stop leading or following (QuorumPeer, ZooKeeperServer.shutdown).
+// It drops all clients and their requests, and looks for a leader.
 func (s *server) retire() {
 	s.serving = false
 	for _, c := range slices.Clone(s.conns) {

@@ -10,6 +10,7 @@ import (
 	"github.com/go-zookeeper/zk"
 	"github.com/stretchr/testify/require"
 
+	"github.com/zkelection/election/internal/jute"
 	"github.com/zkelection/election/internal/zksim"
 )
 
@@ -26,13 +27,15 @@ func TestTimeoutsAreBoundedByTicks(t *testing.T) {
 	})
 }
 
-// ExpiryQueue: a session ends when the tick after last touch + T has come, not before and not much later.
+// ExpiryQueue: a session ends at the first tick after last touch + T, not earlier and not
+// much later.
 func TestSilentSessionExpiresAfterItsTimeoutRoundedUpToATick(t *testing.T) {
 	const timeout, tick = 10 * time.Second, 2 * time.Second
 	for seed := range uint64(8) {
 		inBubble(t, zksim.Config{Servers: 3, Seed: seed}, func(t *testing.T, e *zksim.Ensemble) {
-			a, states := watchedClient(t, e, "a", timeout, "zk3:2181") // the leader: touches count at once
-			// Every follower touches a session that is new to it, with its next ping (LearnerSessionTracker.commitSession).
+			a, states := watchedClient(t, e, "a", timeout, "zk3:2181") // zk3 leads: touches count at once
+			// Every follower touches a new session with its next answer to a ping
+			// (LearnerSessionTracker.commitSession).
 			time.Sleep(tick / 2)
 			mustCreate(t, a, "/e", zk.FlagEphemeral)
 			start := time.Now()
@@ -46,7 +49,8 @@ func TestSilentSessionExpiresAfterItsTimeoutRoundedUpToATick(t *testing.T) {
 	}
 }
 
-// LearnerSessionTracker: a follower's touches reach the leader with its next ping, half a tick later at most.
+// LearnerSessionTracker: a follower's touches reach the leader at its next ping, half a
+// tick later at most.
 func TestTouchesOfAFollowersClientsAreRelayedEveryHalfTick(t *testing.T) {
 	const timeout, tick = 10 * time.Second, 2 * time.Second
 	for seed := range uint64(8) {
@@ -81,7 +85,8 @@ func TestIdleSessionLivesOnPings(t *testing.T) {
 	}
 }
 
-// Leader.startZkServer starts a tracker of its own: what the old leader knew of silence is forgotten.
+// Leader.startZkServer makes a new tracker. How long sessions were silent before is
+// forgotten.
 func TestNewLeaderGivesEverySessionAFreshTimer(t *testing.T) {
 	const timeout = 10 * time.Second
 	inBubble(t, zksim.Config{Servers: 3}, func(t *testing.T, e *zksim.Ensemble) {
@@ -131,8 +136,9 @@ func TestExpireSession(t *testing.T) {
 	})
 }
 
-// The request of a session that moved must not be carried out behind its back: its client took it
-// for lost and may have asked again (SessionTrackerImpl.checkSession, ZOOKEEPER-710).
+// A request that arrives after its session has moved must not be carried out. Its client
+// considers it lost and may have repeated it (SessionTrackerImpl.checkSession,
+// ZOOKEEPER-710).
 func TestWriteThroughTheOldServerIsRefusedAfterTheSessionMoved(t *testing.T) {
 	inBubble(t, zksim.Config{Servers: 3}, func(t *testing.T, e *zksim.Ensemble) {
 		a, states := watchedClient(t, e, "a", 6*time.Second, "zk1:2181", "zk2:2181")
@@ -157,7 +163,7 @@ func TestWriteThroughTheOldServerIsRefusedAfterTheSessionMoved(t *testing.T) {
 	})
 }
 
-// ask speaks the protocol by hand, where the client library would not.
+// ask sends by hand what the client library would not send.
 func ask(t *testing.T, nc net.Conn, words ...any) []byte {
 	t.Helper()
 	var b []byte
@@ -203,19 +209,22 @@ func TestUnknownSessionGetsZeros(t *testing.T) {
 
 func TestClientThatSawTheFutureIsRefused(t *testing.T) {
 	inBubble(t, zksim.Config{}, func(t *testing.T, e *zksim.Ensemble) {
-		require.Nil(t, ask(t, dialByHand(t, e), int32(0), int64(1_000), int32(10_000), int64(0), int32(16), make([]byte, 16)))
+		require.Nil(t, ask(t, dialByHand(t, e), int32(0), int64(1_000), int32(10_000), int64(0), int32(16),
+			make([]byte, 16)))
 		require.Equal(t, 1, e.Stats().Refused)
 	})
 }
 
 func TestUnknownOperationIsRefusedAndEndsTheConnection(t *testing.T) {
 	inBubble(t, zksim.Config{}, func(t *testing.T, e *zksim.Ensemble) {
-		nc := dialByHand(t, e)
-		require.Len(t, ask(t, nc, int32(0), int64(0), int32(10_000), int64(0), int32(16), make([]byte, 16)), 36)
-		got := ask(t, nc, int32(7), int32(107))
-		require.EqualValues(t, 7, binary.BigEndian.Uint32(got))
-		require.EqualValues(t, zksim.CodeUnimplemented, int32(binary.BigEndian.Uint32(got[12:])))
-		_, err := nc.Read(make([]byte, 1))
-		require.ErrorIs(t, err, io.EOF)
+		for _, op := range []int32{-2, -1, 0, 10, 13, 23, 99, 108, 999} {
+			nc := dialByHand(t, e)
+			require.Len(t, ask(t, nc, int32(0), int64(0), int32(10_000), int64(0), int32(16), make([]byte, 16)), 36)
+			got := ask(t, nc, int32(7), op)
+			require.EqualValues(t, 7, binary.BigEndian.Uint32(got), op)
+			require.EqualValues(t, jute.CodeUnimplemented, int32(binary.BigEndian.Uint32(got[12:])), op)
+			_, err := nc.Read(make([]byte, 1))
+			require.ErrorIs(t, err, io.EOF, op)
+		}
 	})
 }

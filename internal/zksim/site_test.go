@@ -13,18 +13,18 @@ import (
 	"github.com/zkelection/election/internal/session"
 )
 
-// site is where a scenario is played: servers, real or not, and the way to them.
+// site is where a scenario is played: real or simulated servers, and how to reach them.
 type site struct {
 	servers []string
 	dial    zk.Dialer
-	settle  func(t *testing.T) // returns when every server has come as far as any; nil where there is nothing to wait for
+	settle  func(t *testing.T) // waits until all servers have applied everything; nil: no wait is needed
 }
 
-// client connects through g to the first server, and waits for a session.
+// client connects through g to the first server and waits for a session.
 func (at site) client(t *testing.T, g *gate, timeout time.Duration) *zk.Conn {
 	t.Helper()
 	g.states = make(chan zk.State, 10_000)
-	dial := session.Guarded(g.Dial) // the driver has a data race at reconnects
+	dial := session.SafeDialer(g.Dial) // the driver has a data race at reconnects
 	c, _, err := zk.Connect(at.servers[:1], timeout, zk.WithDialer(dial), zk.WithLogger(quiet{}), zk.WithLogInfo(false),
 		zk.WithHostProvider(&inOrder{servers: at.servers[:1]}),
 		zk.WithEventCallback(func(ev zk.Event) {
@@ -38,13 +38,13 @@ func (at site) client(t *testing.T, g *gate, timeout time.Duration) *zk.Conn {
 	return c
 }
 
-// gate is a client's way to its server, which a scenario can shut. It works on any connection, so that what is compared
-// does not depend on how either side makes faults.
+// gate is a client's way to its server, which a scenario can shut. It works on any
+// connection, so the comparison does not depend on how each side makes faults.
 type gate struct {
 	dial   zk.Dialer
 	states chan zk.State
 
-	mu   sync.Mutex // guards what follows
+	mu   sync.Mutex // guards the following
 	shut bool
 	nc   net.Conn // the latest
 }
@@ -81,7 +81,8 @@ func (g *gate) cut(t *testing.T) {
 	await(t, g.states, zk.StateDisconnected)
 }
 
-// heal lets the client through, and returns once it has a session: the old one, or after Expired a new one.
+// heal opens the gate and returns once the client has a session: the old one, or a new
+// one after Expired.
 func (g *gate) heal(t *testing.T) {
 	g.set(false)
 	await(t, g.states, zk.StateHasSession)

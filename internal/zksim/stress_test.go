@@ -13,7 +13,7 @@ import (
 	"github.com/zkelection/election/internal/zksim"
 )
 
-// chaos does something to the ensemble, or undoes it.
+// chaos makes a fault, or undoes one.
 func chaos(e *zksim.Ensemble, r *rand.Rand, clients []string) {
 	const n = 3
 	id := 1 + r.IntN(n)
@@ -65,8 +65,8 @@ func mend(e *zksim.Ensemble) {
 	}
 }
 
-// worker makes ephemeral nodes, reads, and remembers the highest zxid that it was shown: a session
-// must never be shown an older state than it has seen.
+// worker makes ephemeral nodes, reads, and remembers the highest zxid that it has seen. A
+// session must never see an older state than it has seen before.
 func worker(t *testing.T, c *zk.Conn, id int, until time.Time) {
 	var session, seen int64
 	for n := 0; time.Now().Before(until); n++ {
@@ -87,7 +87,8 @@ func worker(t *testing.T, c *zk.Conn, id int, until time.Time) {
 	}
 }
 
-// The ensemble's own panic on diverging logs is the oracle here, and that all servers end up equal.
+// Two oracles decide: the ensemble panics if logs diverge, and all servers must be equal
+// in the end.
 func TestServersAgreeWhateverHappens(t *testing.T) {
 	for seed := range uint64(16) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {

@@ -4,10 +4,13 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/zkelection/election/internal/jute"
 )
 
-// tracker is the leader's table of sessions (SessionTrackerImpl). It lives as long as the
-// leadership: a new leader gives every session a fresh timer, whatever the old one knew.
+// tracker is the leader's table of sessions (SessionTrackerImpl). It exists as long as
+// the leadership: a new leader starts every session's timer again, whatever the old
+// leader knew.
 type tracker struct {
 	server   *server
 	sessions map[int64]*tracked
@@ -18,13 +21,13 @@ type tracked struct {
 	timeout time.Duration
 	expires time.Duration // on the ensemble's clock
 	closing bool
-	owner   any // who spoke for the session last: a *learner, or the leader's *server
+	owner   any // what the session came through last: a *learner, or the leader's *server
 }
 
 func newTracker(s *server) *tracker { return &tracker{server: s, sessions: make(map[int64]*tracked)} }
 
-// track starts a session's timer, or touches it where it is known (trackSession), and hands the
-// session to its owner.
+// track starts a session's timer, or touches the session if it is known (trackSession).
+// It also sets the session's owner.
 func (t *tracker) track(id int64, timeoutMs int32, owner any) {
 	x := t.sessions[id]
 	if x == nil {
@@ -35,7 +38,8 @@ func (t *tracker) track(id int64, timeoutMs int32, owner any) {
 	t.push(x, x.timeout)
 }
 
-// touch is false for sessions that are unknown or already being closed (touchSession).
+// touch restarts a session's timer with the given timeout (touchSession). It returns
+// false if the session is unknown or closing.
 func (t *tracker) touch(id int64, timeoutMs int32) bool {
 	x := t.sessions[id]
 	if x == nil || x.closing {
@@ -45,8 +49,8 @@ func (t *tracker) touch(id int64, timeoutMs int32) bool {
 	return true
 }
 
-// push sets the time of expiry, rounded up to the next tick of the leader's own clock, one more
-// when it falls on one (ExpiryQueue.roundToNextInterval).
+// push sets the time of expiry. It is rounded up to the next tick of the leader's own
+// clock, also if it falls on a tick (ExpiryQueue.roundToNextInterval).
 func (t *tracker) push(x *tracked, timeout time.Duration) {
 	e, phase := t.server.e, t.server.phase
 	tick := e.ownTime(e.cfg.Tick)
@@ -55,8 +59,9 @@ func (t *tracker) push(x *tracked, timeout time.Duration) {
 	t.arm(x.expires)
 }
 
-// arm makes sure that a check runs no later than at. Touches only move sessions back, so a check
-// that finds nothing is the price of not keeping a timer for each.
+// arm makes sure that a check runs no later than at. As touches move the expiry of
+// sessions, a check may find nothing. This is the price of having one timer for all
+// sessions.
 func (t *tracker) arm(at time.Duration) {
 	if t.armed != 0 && t.armed <= at {
 		return
@@ -65,13 +70,14 @@ func (t *tracker) arm(at time.Duration) {
 	t.server.after(at-t.server.e.now(), func() { t.expire(at) })
 }
 
-// expire closes the sessions that are due, through the log like everything else.
+// expire closes the sessions that are due, by transactions in the log.
 func (t *tracker) expire(armed time.Duration) {
 	l := t.server.lead
 	if l == nil || l.tracker != t || t.armed != armed {
 		return
 	}
 	t.armed = 0
+
 	now, next := t.server.e.now(), time.Duration(0)
 	for _, id := range slices.Sorted(maps.Keys(t.sessions)) {
 		switch x := t.sessions[id]; {
@@ -83,24 +89,25 @@ func (t *tracker) expire(armed time.Duration) {
 			next = x.expires
 		}
 	}
+
 	if next != 0 {
 		t.arm(next)
 	}
 }
 
-// check is checkSession, with LeaderSessionTracker's reading of an unknown session as an expired
-// one. The first to ask after a change of leader becomes the owner.
-func (t *tracker) check(id int64, owner any) Code {
+// check is checkSession. Like LeaderSessionTracker, it treats an unknown session as
+// expired. After a change of leader, the first one to ask becomes the session's owner.
+func (t *tracker) check(id int64, owner any) jute.Code {
 	x := t.sessions[id]
 	switch {
 	case x == nil, x.closing:
-		return CodeSessionExpired
+		return jute.CodeSessionExpired
 	case x.owner == nil:
 		x.owner = owner
 	case x.owner != owner:
-		return CodeSessionMoved
+		return jute.CodeSessionMoved
 	}
-	return CodeOK
+	return jute.CodeOK
 }
 
 func (t *tracker) setOwner(id int64, owner any) {

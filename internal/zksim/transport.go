@@ -14,7 +14,8 @@ import (
 	"github.com/go-zookeeper/zk"
 )
 
-// outbox feeds one connection's writer. It has no bound: the server never waits for a client.
+// outbox feeds the writer of one connection. It has no bound, so the server never waits
+// for a client.
 type outbox struct {
 	mu     sync.Mutex
 	some   sync.Cond
@@ -37,7 +38,7 @@ func (o *outbox) put(frame []byte) {
 	}
 }
 
-// close lets what is queued go out, and then ends the connection.
+// close ends the connection after the queued frames.
 func (o *outbox) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -45,7 +46,7 @@ func (o *outbox) close() {
 	o.some.Signal()
 }
 
-// take waits for the next frame; nil after the last.
+// take waits for the next frame. It returns nil after the last one.
 func (o *outbox) take() []byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -60,9 +61,10 @@ func (o *outbox) take() []byte {
 	return f
 }
 
-// accept gives a connection to the server, which is up. Called under the ensemble's lock.
+// accept gives a connection to a running server. The ensemble's lock must be held.
 func (e *Ensemble) accept(s *server, client string, nc net.Conn) *conn {
-	c := &conn{server: s, life: s.incarnation, client: client, out: newOutbox(), auth: []zk.ACL{{Scheme: "ip", ID: "127.0.0.1"}}}
+	c := &conn{server: s, life: s.incarnation, client: client, out: newOutbox(),
+		auth: []zk.ACL{{Scheme: "ip", ID: "127.0.0.1"}}}
 	s.conns = append(s.conns, c)
 	e.sockets[nc] = struct{}{}
 	e.stats.Connections++
@@ -72,8 +74,8 @@ func (e *Ensemble) accept(s *server, client string, nc net.Conn) *conn {
 	return c
 }
 
-// read pumps the client's frames into the network. It reads on whatever the state of link and
-// server, as the kernel does for a process that is stopped.
+// read sends the client's frames to the server. It reads on whatever the state of link
+// and server, as the kernel does for a stopped process.
 func (e *Ensemble) read(c *conn, nc net.Conn) {
 	defer e.wg.Done()
 	toServer := func(do func()) {
@@ -88,6 +90,7 @@ func (e *Ensemble) read(c *conn, nc net.Conn) {
 		}
 		toServer(func() { c.frame(b) })
 	}
+
 	_ = nc.Close()
 	c.out.close()
 	toServer(c.close)
@@ -96,7 +99,8 @@ func (e *Ensemble) read(c *conn, nc net.Conn) {
 	e.mu.Unlock()
 }
 
-// readFrame refuses what is longer than jute.maxbuffer (NIOServerCnxn.readLength).
+// readFrame reads one frame. It refuses a frame longer than jute.maxbuffer
+// (NIOServerCnxn.readLength).
 func readFrame(r io.Reader, limit int) ([]byte, error) {
 	var head [4]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
@@ -104,7 +108,8 @@ func readFrame(r io.Reader, limit int) ([]byte, error) {
 	}
 	n := int32(binary.BigEndian.Uint32(head[:]))
 	if n < 0 || int(n) > limit {
-		// A socket's buffer would have taken it; a pipe's client must get rid of it all the same.
+		// A pipe has no buffer as a socket has: the client's write ends only when all is
+		// read.
 		_, _ = io.CopyN(io.Discard, r, int64(n))
 		return nil, fmt.Errorf("zksim: len error %d", n)
 	}
@@ -123,12 +128,14 @@ func (e *Ensemble) write(c *conn, nc net.Conn) {
 	}
 }
 
-// Dialer connects clients that need no name of their own: they are "client" to Cut and Delay.
+// Dialer returns a dialer for clients that need no name of their own. [Ensemble.Cut] and
+// [Ensemble.Delay] know them as "client".
 func (e *Ensemble) Dialer() zk.Dialer { return e.DialerFor("client") }
 
-// DialerFor gives a client its own name on the network, so that its links can be cut. The
-// connections are net.Pipe's, virtual in time within a synctest bubble. A dial to a crashed server
-// is refused; over a cut link it times out.
+// DialerFor returns a dialer for a client with its own name on the network, so that its
+// links can be cut. The connections are made by net.Pipe, so they work in the virtual
+// time of a synctest bubble. A dial to a crashed server is refused. A dial over a cut
+// link times out.
 func (e *Ensemble) DialerFor(client string) zk.Dialer {
 	return func(_, address string, timeout time.Duration) (net.Conn, error) {
 		s := e.byAddress(address)
@@ -141,7 +148,7 @@ func (e *Ensemble) DialerFor(client string) zk.Dialer {
 	}
 }
 
-// dial is a connection on its way.
+// dial is a connection that is being made.
 type dial struct {
 	e       *Ensemble
 	server  *server
@@ -150,7 +157,8 @@ type dial struct {
 	givenUp bool
 }
 
-// arrive happens at the server: its kernel accepts even while the process is frozen.
+// arrive runs when the dial reaches the server. The kernel accepts it even while the
+// process is frozen.
 func (d *dial) arrive() {
 	if d.givenUp {
 		return
@@ -191,7 +199,8 @@ func (d *dial) wait(timeout time.Duration) (net.Conn, error) {
 	}
 }
 
-// giveUp closes a connection that was made at the very moment of the time-out.
+// giveUp gives the dial up. It closes a connection that was made at the moment of the
+// time-out.
 func (d *dial) giveUp() {
 	d.e.mu.Lock()
 	defer d.e.mu.Unlock()
@@ -216,10 +225,12 @@ func (e *Ensemble) isClosed() bool {
 	return e.closed
 }
 
-// ListenTCP lets clients of other kinds in, and other processes: every server listens on its own
-// port of addr's host. With port 0 the ports are free ones, else they count up from addr's. The
-// result is the connect string. Such clients are "tcp" to Cut and Delay. Call it outside of
-// synctest bubbles: sockets know no virtual time.
+// ListenTCP lets in other processes, and clients of other kinds. Every server listens on
+// its own port of addr's host. With port 0 free ports are used; else they count up from
+// addr's port. The result is the connect string. [Ensemble.Cut] and [Ensemble.Delay] know
+// these clients as "tcp".
+//
+// Call it outside of synctest bubbles: sockets do not use virtual time.
 func (e *Ensemble) ListenTCP(addr string) (string, error) {
 	host, first, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -229,6 +240,7 @@ func (e *Ensemble) ListenTCP(addr string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("zksim: listen on %q: %w", addr, err)
 	}
+
 	var at []string
 	for _, s := range e.servers {
 		l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
@@ -263,7 +275,8 @@ func (e *Ensemble) serve(s *server, l net.Listener) {
 	})
 }
 
-// welcome closes connections to a server that is down; its port cannot refuse them.
+// welcome accepts a connection. It closes a connection to a server that is down, because
+// its port cannot refuse it.
 func (e *Ensemble) welcome(s *server, nc net.Conn) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

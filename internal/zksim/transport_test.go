@@ -23,7 +23,7 @@ func TestRealClientOverTCP(t *testing.T) {
 	require.NoError(t, err)
 	defer func() {
 		c.Close()
-		for range events { // its goroutine has ended once the channel is closed
+		for range events { // the driver has ended once its channel is closed
 		}
 	}()
 	mustCreate(t, c, "/n-", zk.FlagEphemeralSequential)
@@ -49,7 +49,7 @@ func TestCloseEndsOpenConnections(t *testing.T) {
 	}
 }
 
-// An ensemble that idles must not cost much, or years of virtual time would not fit into a test.
+// An idle ensemble must cost little, so that years of virtual time fit into a test.
 func TestIdleHourIsCheap(t *testing.T) {
 	inBubble(t, zksim.Config{Servers: 3}, func(t *testing.T, e *zksim.Ensemble) {
 		client(t, e, "a", 10*time.Second)

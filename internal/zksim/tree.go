@@ -7,12 +7,16 @@ import (
 	"slices"
 
 	"github.com/go-zookeeper/zk"
+
+	"github.com/zkelection/election/internal/jute"
 )
 
-// containerOwner marks container nodes (EphemeralType.CONTAINER_EPHEMERAL_OWNER); clients see 0.
+// containerOwner marks container nodes (EphemeralType.CONTAINER_EPHEMERAL_OWNER); clients
+// see 0.
 const containerOwner = math.MinInt64
 
-// znode is one node. cversion counts creates alone; what clients see is derived (see stat).
+// znode is one node. cversion counts only creates. What clients see is derived from it:
+// see stat.
 type znode struct {
 	czxid, mzxid, pzxid         int64
 	ctime, mtime                int64
@@ -25,8 +29,8 @@ type znode struct {
 	changed                     int64          // leader's outlook only: zxid of the last pending change
 }
 
-// stat is DataNode.copyStat. The version of the children counts creates and deletes: every create
-// was followed by a delete except for those still present.
+// stat is DataNode.copyStat. The Cversion that it returns counts creates and deletes.
+// Every create was followed by a delete, except for the children that are still present.
 func (n *znode) stat() zk.Stat {
 	owner := n.owner
 	if owner == containerOwner {
@@ -40,8 +44,9 @@ func (n *znode) stat() zk.Stat {
 	}
 }
 
-// addChild puts the child at a place that its name decides. Listings of the original come in hash
-// order; a sorted one would hide a client that forgets to sort.
+// addChild inserts the child at an index that depends on its name. The original lists
+// children in hash order. A sorted list would hide the bug of a client that forgets to
+// sort.
 func (n *znode) addChild(name string) {
 	if n.index == nil {
 		n.index = make(map[string]int)
@@ -71,21 +76,22 @@ func (n *znode) swapChildren(i, j int) {
 	n.index[c[i]], n.index[c[j]] = i, j
 }
 
-// tree is the data of one server (DataTree), or the leader's outlook on what its proposals will
-// make of it, which has no watches.
+// tree is the data of one server (DataTree). The leader has a second tree without
+// watches, its outlook: the data after all its proposals.
 type tree struct {
 	nodes      map[string]*znode
 	ephemerals map[int64]map[string]bool
 	containers map[string]bool
 	watches    *watches
 
-	// undo collects, while recording, how to take back each change, newest last: a multi that
-	// fails half-way leaves nothing behind (PrepRequestProcessor.rollbackPendingChanges).
+	// undo collects, while recording, how to undo each change, the newest last. A multi
+	// that fails half-way leaves nothing behind
+	// (PrepRequestProcessor.rollbackPendingChanges).
 	undo      []func()
 	recording bool
 }
 
-// newTree holds what a fresh server holds.
+// newTree returns the tree of a new server.
 func newTree() *tree {
 	t := &tree{
 		nodes:      make(map[string]*znode),
@@ -137,17 +143,18 @@ func (t *tree) onRollback(f func()) {
 	}
 }
 
-// create is DataTree.createNode. The parent's cversion only ever grows: past 2^31-1 the negative
-// successor is dropped, which is why a counter that is full stays full (see prep.go).
-func (t *tree) create(path string, n *znode, parentCversion int32) Code {
+// create is DataTree.createNode. The parent's cversion only grows. Past 2^31-1 the
+// negative successor is dropped, so a counter that is full stays full (see prep.go).
+func (t *tree) create(path string, n *znode, parentCversion int32) jute.Code {
 	parentPath, name, _ := parentOf(path)
 	parent := t.nodes[parentPath]
 	if parent == nil {
-		return CodeNoNode
+		return jute.CodeNoNode
 	}
 	if t.nodes[path] != nil {
-		return CodeNodeExists
+		return jute.CodeNodeExists
 	}
+
 	cversion, pzxid := parent.cversion, parent.pzxid
 	if parentCversion == -1 {
 		parentCversion = parent.cversion + 1
@@ -155,6 +162,7 @@ func (t *tree) create(path string, n *znode, parentCversion int32) Code {
 	if parentCversion > parent.cversion {
 		parent.cversion, parent.pzxid = parentCversion, n.czxid
 	}
+
 	parent.addChild(name)
 	t.nodes[path] = n
 	t.index(path, n.owner)
@@ -164,9 +172,10 @@ func (t *tree) create(path string, n *znode, parentCversion int32) Code {
 		parent.removeChild(name)
 		parent.cversion, parent.pzxid = cversion, pzxid
 	})
+
 	t.watches.fire(t.watches.data(), zk.EventNodeCreated, path, n.acl, n.czxid)
 	t.watches.fire(t.watches.child(), zk.EventNodeChildrenChanged, parentPath, parent.acl, n.czxid)
-	return CodeOK
+	return jute.CodeOK
 }
 
 func (t *tree) index(path string, owner int64) {
@@ -192,14 +201,15 @@ func (t *tree) unindex(path string, owner int64) {
 	}
 }
 
-// delete is DataTree.deleteNode. A connection that watches both data and children of the node hears
-// of its end once.
-func (t *tree) delete(path string, zxid int64) Code {
+// delete is DataTree.deleteNode. A connection that watches both the data and the children
+// of the node gets one event.
+func (t *tree) delete(path string, zxid int64) jute.Code {
 	parentPath, name, _ := parentOf(path)
 	parent, n := t.nodes[parentPath], t.nodes[path]
 	if parent == nil || n == nil {
-		return CodeNoNode
+		return jute.CodeNoNode
 	}
+
 	pzxid := parent.pzxid
 	parent.removeChild(name)
 	parent.pzxid = max(parent.pzxid, zxid)
@@ -211,33 +221,34 @@ func (t *tree) delete(path string, zxid int64) Code {
 		parent.addChild(name)
 		parent.pzxid = pzxid
 	})
-	told := t.watches.fire(t.watches.data(), zk.EventNodeDeleted, path, n.acl, zxid)
-	t.watches.fire(t.watches.child(), zk.EventNodeDeleted, path, n.acl, zxid, told...)
+
+	notified := t.watches.fire(t.watches.data(), zk.EventNodeDeleted, path, n.acl, zxid)
+	t.watches.fire(t.watches.child(), zk.EventNodeDeleted, path, n.acl, zxid, notified...)
 	t.watches.fire(t.watches.child(), zk.EventNodeChildrenChanged, parentPath, parent.acl, zxid)
-	return CodeOK
+	return jute.CodeOK
 }
 
 // set is DataTree.setData.
-func (t *tree) set(path string, data []byte, version int32, zxid, now int64) (zk.Stat, Code) {
+func (t *tree) set(path string, data []byte, version int32, zxid, now int64) (zk.Stat, jute.Code) {
 	n := t.nodes[path]
 	if n == nil {
-		return zk.Stat{}, CodeNoNode
+		return zk.Stat{}, jute.CodeNoNode
 	}
 	t.restoreOnRollback(n)
 	n.data, n.version, n.mzxid, n.mtime = data, version, zxid, now
 	t.watches.fire(t.watches.data(), zk.EventNodeDataChanged, path, n.acl, zxid)
-	return n.stat(), CodeOK
+	return n.stat(), jute.CodeOK
 }
 
 // setACL is DataTree.setACL.
-func (t *tree) setACL(path string, acl []zk.ACL, aversion int32) (zk.Stat, Code) {
+func (t *tree) setACL(path string, acl []zk.ACL, aversion int32) (zk.Stat, jute.Code) {
 	n := t.nodes[path]
 	if n == nil {
-		return zk.Stat{}, CodeNoNode
+		return zk.Stat{}, jute.CodeNoNode
 	}
 	t.restoreOnRollback(n)
 	n.acl, n.aversion = acl, aversion
-	return n.stat(), CodeOK
+	return n.stat(), jute.CodeOK
 }
 
 func (t *tree) restoreOnRollback(n *znode) {
@@ -247,8 +258,8 @@ func (t *tree) restoreOnRollback(n *znode) {
 	})
 }
 
-// owned lists the session's ephemeral nodes, oldest first: the original's order is that of a hash
-// set, and one that can be repeated serves as well.
+// owned returns the session's ephemeral nodes, the oldest first. The original uses the
+// order of a hash set; this one repeats.
 func (t *tree) owned(session int64) []string {
 	paths := slices.Collect(maps.Keys(t.ephemerals[session]))
 	slices.SortFunc(paths, func(a, b string) int {

@@ -8,6 +8,7 @@ import (
 	"github.com/go-zookeeper/zk"
 	"github.com/stretchr/testify/require"
 
+	"github.com/zkelection/election/internal/jute"
 	"github.com/zkelection/election/internal/zksim"
 )
 
@@ -22,8 +23,8 @@ func TestSequenceNumbersAreNegativeAfterTheyWrapped(t *testing.T) {
 	})
 }
 
-// DataTree.createNode only ever lets the counter grow, so one that is full stays full; creates that
-// are in flight together see the leader's change records instead, and wrap.
+// DataTree.createNode only lets the counter grow, so a full counter stays full. Creates
+// that are pending together use the leader's change records instead, and wrap.
 func TestFullSequenceCounterStaysFull(t *testing.T) {
 	inBubble(t, zksim.Config{Servers: 3}, func(t *testing.T, e *zksim.Ensemble) {
 		a := client(t, e, "a", 10*time.Second)
@@ -61,7 +62,8 @@ func TestEmptyContainerIsRemovedOnceItHadAChild(t *testing.T) {
 	})
 }
 
-// Since 3.8.4 exists asks for permission too; the servers that testdata was recorded on did not.
+// Since 3.8.4 exists needs permission, too. The servers that testdata was recorded on did
+// not ask for it.
 func TestExistsNeedsPermissionToRead(t *testing.T) {
 	inBubble(t, zksim.Config{}, func(t *testing.T, e *zksim.Ensemble) {
 		a := client(t, e, "a", 10*time.Second)
@@ -109,8 +111,8 @@ func TestOperator(t *testing.T) {
 		require.NoError(t, e.Create("/a", []byte("x")))
 		require.NoError(t, e.Create("/a/b", nil))
 		require.NoError(t, e.Set("/a", []byte("y")))
-		require.Equal(t, zksim.CodeNotEmpty, e.Delete("/a"))
-		require.Equal(t, zksim.CodeNoNode, e.Delete("/none"))
+		require.Equal(t, jute.CodeNotEmpty, e.Delete("/a"))
+		require.Equal(t, jute.CodeNoNode, e.Delete("/none"))
 		n, ok := e.Get("/a")
 		require.True(t, ok)
 		require.Equal(t, "y", string(n.Data))

@@ -1,15 +1,19 @@
 package zksim
 
-import "github.com/go-zookeeper/zk"
+import (
+	"github.com/go-zookeeper/zk"
 
-// txn is a transaction as it stands in the log: what was decided, not what was asked, so that every
-// server comes to the same state (org.apache.zookeeper.txn).
+	"github.com/zkelection/election/internal/jute"
+)
+
+// txn is a transaction in the log (org.apache.zookeeper.txn). It holds what was decided
+// and not what was requested, so that every server gets the same state.
 type txn struct {
 	zxid    int64
 	time    int64 // ms since the epoch, the leader's clock
 	session int64
-	op      Op
-	err     Code // opError
+	op      jute.Op
+	err     jute.Code // if op is OpError
 
 	path     string
 	data     []byte
@@ -19,40 +23,41 @@ type txn struct {
 	timeout  int32 // createSession
 	paths    []string
 	subs     []*txn
-	request  *request // whose request it was, for the one server that will answer it
-	entrance int      // that server's incarnation: one that crashed meanwhile answers nobody
+	request  *request // the request, for the one server that will answer it
+	entrance int      // the incarnation of that server: if it has crashed since, it does not answer
 }
 
-// result is what a server found when it applied a transaction (DataTree.ProcessTxnResult).
+// result is what a server found when it applied a transaction
+// (DataTree.ProcessTxnResult).
 type result struct {
-	op   Op
-	err  Code
+	op   jute.Op
+	err  jute.Code
 	path string
 	stat zk.Stat
 	subs []result
 }
 
-// apply carries the transaction out (DataTree.processTxn). It cannot fail where the leader's
-// outlook was right; codes are kept for the sake of the reply.
+// apply carries the transaction out (DataTree.processTxn). It cannot fail if the leader's
+// outlook was right. The codes are kept for the reply.
 func (t *tree) apply(x *txn) result {
 	r := result{op: x.op, path: x.path, err: x.err}
 	switch x.op {
-	case OpCreate, OpCreate2, OpCreateContainer:
+	case jute.OpCreate, jute.OpCreate2, jute.OpCreateContainer:
 		n := &znode{czxid: x.zxid, mzxid: x.zxid, pzxid: x.zxid, ctime: x.time, mtime: x.time,
 			owner: x.owner, data: x.data, acl: x.acl}
 		r.err = t.create(x.path, n, x.version)
 		r.stat = n.stat()
-	case OpDelete, opDeleteContainer:
+	case jute.OpDelete, jute.OpDeleteContainer:
 		r.err = t.delete(x.path, x.zxid)
-	case OpSetData:
+	case jute.OpSetData:
 		r.stat, r.err = t.set(x.path, x.data, x.version, x.zxid, x.time)
-	case OpSetACL:
+	case jute.OpSetACL:
 		r.stat, r.err = t.setACL(x.path, x.acl, x.version)
-	case OpCloseSession:
+	case jute.OpCloseSession:
 		for _, p := range append(x.paths, t.owned(x.session)...) {
 			t.delete(p, x.zxid)
 		}
-	case OpMulti:
+	case jute.OpMulti:
 		for _, sub := range x.subs {
 			r.subs = append(r.subs, t.apply(sub))
 		}
@@ -60,12 +65,12 @@ func (t *tree) apply(x *txn) result {
 	return r
 }
 
-// created walks the creates of a transaction.
+// created calls visit for each create of a transaction.
 func (x *txn) created(visit func(*txn)) {
 	switch x.op {
-	case OpCreate, OpCreate2, OpCreateContainer:
+	case jute.OpCreate, jute.OpCreate2, jute.OpCreateContainer:
 		visit(x)
-	case OpMulti:
+	case jute.OpMulti:
 		for _, sub := range x.subs {
 			sub.created(visit)
 		}

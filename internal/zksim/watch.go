@@ -6,29 +6,20 @@ import (
 	"github.com/go-zookeeper/zk"
 )
 
-// watchTable keeps who watches which path, in the order of asking (WatchManager; the original's
-// order is that of a hash set).
-type watchTable map[string][]*conn
+// watchTable keeps which connections watch which path, in the order of their requests
+// (WatchManager, which uses the order of a hash set).
+type watchTable map[string][]watching
 
-func (t watchTable) add(path string, c *conn) {
-	if !slices.Contains(t[path], c) {
-		t[path] = append(t[path], c)
-	}
-}
+func (t watchTable) add(path string, c *conn) { t.addMode(path, c, standard) }
 
 func (t watchTable) forget(c *conn) {
-	for path, conns := range t {
-		if i := slices.Index(conns, c); i >= 0 {
-			t[path] = slices.Delete(conns, i, i+1)
-			if len(t[path]) == 0 {
-				delete(t, path)
-			}
-		}
+	for path := range t {
+		t.remove(path, c, anyMode)
 	}
 }
 
-// watches are the watches of one server's connections. A nil *watches is the leader's outlook: it
-// fires nothing.
+// watches has the watches of one server's connections. A nil *watches belongs to the
+// leader's outlook, and fires nothing.
 type watches struct{ dataTable, childTable watchTable }
 
 func newWatches() *watches {
@@ -54,25 +45,26 @@ func (w *watches) forget(c *conn) {
 	w.childTable.forget(c)
 }
 
-// fire tells everybody who watches the path in the table, once, except those already told, and
-// returns whom (WatchManager.triggerWatch). Connections that may not read the node hear nothing,
-// and their watch is used up all the same (NIOServerCnxn.process, since 3.8.4 and 3.9.2).
-func (w *watches) fire(t watchTable, event zk.EventType, path string, acl []zk.ACL, zxid int64, told ...*conn) []*conn {
+// fire notifies all connections that watch the path in the table, or an ancestor in the
+// recursive mode, except for those already notified, and returns all of these connections
+// (WatchManager.triggerWatch). A connection that may not read the node gets no event, but
+// its watch is used up (NIOServerCnxn.process, since 3.8.4 and 3.9.2).
+func (w *watches) fire(t watchTable, event zk.EventType, path string, acl []zk.ACL, zxid int64,
+	notified ...*conn) []*conn {
 	if t == nil {
 		return nil
 	}
-	conns := t[path]
-	delete(t, path)
+	conns := t.triggered(path)
 	for _, c := range conns {
-		if !slices.Contains(told, c) && allowed(acl, zk.PermRead, c.auth) {
+		if !slices.Contains(notified, c) && allowed(acl, zk.PermRead, c.auth) {
 			c.notify(event, path, zxid)
 		}
 	}
 	return conns
 }
 
-// rearm is DataTree.setWatches: each watch that a reconnecting client still holds is either set
-// again, or fires now for what the client missed since the zxid it saw last.
+// rearm is DataTree.setWatches. Each watch of a reconnecting client is either set again,
+// or fires now for what the client has missed since the last zxid that it saw.
 func (t *tree) rearm(c *conn, l watchLists) {
 	for _, p := range l.data {
 		t.rearmOne(t.watches.dataTable, c, p, zk.EventNodeDataChanged, func(n *znode) bool { return n.mzxid > l.zxid })
@@ -85,8 +77,10 @@ func (t *tree) rearm(c *conn, l watchLists) {
 		}
 	}
 	for _, p := range l.child {
-		t.rearmOne(t.watches.childTable, c, p, zk.EventNodeChildrenChanged, func(n *znode) bool { return n.pzxid > l.zxid })
+		t.rearmOne(t.watches.childTable, c, p, zk.EventNodeChildrenChanged,
+			func(n *znode) bool { return n.pzxid > l.zxid })
 	}
+	t.watches.rearmPersistent(c, l)
 }
 
 func (t *tree) rearmOne(table watchTable, c *conn, path string, event zk.EventType, missed func(*znode) bool) {

@@ -20,7 +20,7 @@ type quiet struct{}
 
 func (quiet) Printf(string, ...any) {}
 
-// inOrder hands out its servers in their order: zk.Connect shuffles what it is told.
+// inOrder offers its servers in order. By default zk.Connect shuffles them.
 type inOrder struct {
 	servers []string
 	next    int
@@ -38,8 +38,8 @@ func (p *inOrder) Next() (string, bool) {
 	return s, p.tried > len(p.servers)
 }
 
-// inBubble runs f in virtual time with an ensemble that is closed at the end. A goroutine that
-// outlives it fails the test.
+// inBubble runs f in virtual time with an ensemble that is closed at the end. A goroutine
+// that outlives it fails the test.
 func inBubble(t *testing.T, cfg zksim.Config, f func(t *testing.T, e *zksim.Ensemble)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -49,22 +49,24 @@ func inBubble(t *testing.T, cfg zksim.Config, f func(t *testing.T, e *zksim.Ense
 	})
 }
 
-// client connects the real client library to the servers named, in their order, or to all, and
-// waits for a session. Its session is closed with the test.
+// client connects the real client library to the servers named, in their order, or to
+// all, and waits for a session. Its session is closed with the test.
 func client(t *testing.T, e *zksim.Ensemble, name string, timeout time.Duration, servers ...string) *zk.Conn {
 	t.Helper()
 	c, _ := watchedClient(t, e, name, timeout, servers...)
 	return c
 }
 
-// watchedClient also gives the states that the session went through since it was there.
-func watchedClient(t *testing.T, e *zksim.Ensemble, name string, timeout time.Duration, servers ...string) (*zk.Conn, <-chan zk.State) {
+// watchedClient also returns the states of the session since it was made.
+func watchedClient(t *testing.T, e *zksim.Ensemble, name string, timeout time.Duration, servers ...string) (*zk.Conn,
+	<-chan zk.State) {
 	t.Helper()
 	if len(servers) == 0 {
 		servers = strings.Split(e.ConnectString(), ",")
 	}
 	states := make(chan zk.State, 10_000)
-	c, _, err := zk.Connect(servers, timeout, zk.WithDialer(e.DialerFor(name)), zk.WithLogger(quiet{}), zk.WithLogInfo(false),
+	c, _, err := zk.Connect(servers, timeout, zk.WithDialer(e.DialerFor(name)), zk.WithLogger(quiet{}),
+		zk.WithLogInfo(false),
 		zk.WithHostProvider(&inOrder{servers: servers}), zk.WithEventCallback(func(ev zk.Event) {
 			if ev.Type == zk.EventSession {
 				states <- ev.State
@@ -76,7 +78,7 @@ func watchedClient(t *testing.T, e *zksim.Ensemble, name string, timeout time.Du
 	return c, states
 }
 
-// await waits for a state of the session, a minute at most.
+// await waits for a state of the session, for up to a minute.
 func await(t *testing.T, states <-chan zk.State, want zk.State) {
 	t.Helper()
 	late := time.After(time.Minute)
@@ -92,7 +94,7 @@ func await(t *testing.T, states <-chan zk.State, want zk.State) {
 	}
 }
 
-// mustCreate makes a node that all may use.
+// mustCreate makes a node that is open to all.
 func mustCreate(t *testing.T, c *zk.Conn, path string, flags int32) string {
 	t.Helper()
 	p, err := c.Create(path, nil, flags, open)
@@ -100,7 +102,7 @@ func mustCreate(t *testing.T, c *zk.Conn, path string, flags int32) string {
 	return p
 }
 
-// goneAfter tells how long after start the node's deletion was heard of through c.
+// goneAfter returns how long after start c is notified that the node was deleted.
 func goneAfter(t *testing.T, c *zk.Conn, path string, start time.Time) time.Duration {
 	t.Helper()
 	_, _, w, err := c.GetW(path)
