@@ -1,26 +1,26 @@
 package session
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"sync"
-	"time"
-
-	"github.com/go-zookeeper/zk"
 )
 
-// hosts is a host provider that hands out names, not addresses: the dialer looks a name up each time it
-// connects, so a server that has moved is found again. The driver's own looks names up once (dnshostprovider.go).
+// hosts is a host provider that returns names, not addresses. The dialer looks a name up
+// each time it connects, so a server that has moved is found again. The driver's own
+// provider looks names up only once (dnshostprovider.go).
 type hosts struct {
+	times func() int // how many addresses a name has at most; nil: one
+
 	mu      sync.Mutex
 	servers []string
 	next    int
-	tried   int // since the last success
+	tried   int // attempts since the last pause or success
 }
 
+// Init sets the servers, in random order.
 func (h *hosts) Init(servers []string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -29,18 +29,25 @@ func (h *hosts) Init(servers []string) error {
 	return nil
 }
 
+// Len returns the number of servers.
 func (h *hosts) Len() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return len(h.servers)
 }
 
-// Next says retryStart once every server has been tried without success; the driver then pauses for a second.
+// Next returns the next server. retryStart is true once every address of every server has
+// been tried without success. The driver then pauses for a second.
 func (h *hosts) Next() (server string, retryStart bool) {
+	times := 1
+	if h.times != nil {
+		times = h.times()
+	}
+
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	server = h.servers[h.next%len(h.servers)]
-	retryStart = h.tried >= len(h.servers)
+	retryStart = h.tried >= len(h.servers)*times
 	if retryStart {
 		h.tried = 0
 	}
@@ -48,57 +55,17 @@ func (h *hosts) Next() (server string, retryStart bool) {
 	return server, retryStart
 }
 
-// Connected leaves one attempt more than there are servers before the next pause: one may be spent on hearing that the
-// session has expired, or on a server that is about to end it, and the next one brings a new session.
+// Connected resets the count of attempts. It allows one attempt more than there are
+// addresses before the next pause: one attempt may only find out that the session has
+// expired, or meet a server that is about to end it, and the next one gets a new session.
 func (h *hosts) Connected() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.tried = -1
 }
 
-// paced asks the driver for its pause of a second more often than a provider may: when servers greet us and are gone
-// again, whether they flap or refuse us, and when the session is closed, since the driver looks for that in the
-// pause alone (conn.go, connect).
-type paced struct {
-	zk.HostProvider
-	closed context.Context // ends with the session
-
-	mu    sync.Mutex
-	tried int       // since the last pause, or the last connection that lasted
-	since time.Time // of the present connection
-}
-
-const (
-	lasting = time.Second // a connection that has lasted so long is none that flaps
-	hasty   = 3           // connections beyond one to each server that need no pause
-)
-
-func (p *paced) Next() (server string, retryStart bool) {
-	server, retryStart = p.HostProvider.Next()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.since.IsZero() && time.Since(p.since) >= lasting {
-		p.tried = 0
-	}
-	p.since = time.Time{}
-	if p.tried >= p.Len()+hasty || p.closed.Err() != nil {
-		retryStart = true
-	}
-	if retryStart {
-		p.tried = 0
-	}
-	p.tried++
-	return server, retryStart
-}
-
-func (p *paced) Connected() {
-	p.HostProvider.Connected()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.since = time.Now()
-}
-
-// driverLog passes the driver's messages on at debug level. They name servers and errors, never credentials.
+// driverLog logs the driver's messages at debug level. They name servers and errors,
+// never credentials.
 type driverLog struct{ log *slog.Logger }
 
 func (d driverLog) Printf(format string, args ...any) {

@@ -10,7 +10,8 @@ import (
 
 var _ zk.HostProvider = (*hosts)(nil)
 
-// round calls Next until it says that everything has been tried, and returns what it offered before that.
+// round calls Next until it says that everything has been tried, and returns what it
+// offered before that.
 func round(t *testing.T, h *hosts) (offered []string) {
 	for range 100 {
 		server, again := h.Next()

@@ -2,144 +2,160 @@ package session
 
 import (
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
 // Shares of the session timeout T. The reasons are in the package doc.
 const (
 	leaseShare = 3  // a proof is good for T/3 from the moment it was sent
-	renewShare = 9  // it is renewed every T/9
-	paceShare  = 36 // touches that are closer than T/36 tell nothing new, and a proof that failed is tried again after that
+	renewShare = 12 // a proof is sent every T/12, and more often while answers are slow
+	paceShare  = 36 // the least time between two proofs by the clock, and before a failed proof is repeated
+	touchShare = 72 // a touch less than T/72 after the last one is dropped: it would tell nothing new
+	relayShare = 4  // a server passes a touch on within T/4: half a tick, if T is two ticks or more
 )
 
-// relayTime is how long a server may keep a session's touch before it passes it on: tickTime/2, at most T/4, of a
-// leader's clock that may be 5 % slow.
-func relayTime(t time.Duration) time.Duration { return t * 21 / 80 }
+// drift is the share, in percent, by which the slower of two clocks may lag behind the
+// faster one. chrony slews a clock by up to 8.3 % (chrony.conf, maxslewrate); the rest is
+// margin. All allowances for clocks are derived from drift.
+const drift = 9
 
-// certain is how long a session lives after a touch, less T/12 for clocks that run apart.
-func certain(t time.Duration) time.Duration { return t * 11 / 12 }
+// atSlowest returns how much time may pass on our clock while d passes on another one,
+// which may be the slow one.
+func atSlowest(d time.Duration) time.Duration { return d * 100 / (100 - drift) }
 
-// A Lease says until when a session is certain to be alive. It belongs to one session and never passes to the
-// next. Its zero end means that nothing has been proved yet.
+// atFastest returns how much time may pass on our clock, which may be the slow one,
+// before d can have passed on another one.
+func atFastest(d time.Duration) time.Duration { return d * (100 - drift) / 100 }
+
+// relayTime returns how long, on our clock, a server may keep a session's touch before it
+// passes the touch on.
+func relayTime(t time.Duration) time.Duration { return atSlowest(t / relayShare) }
+
+// certain returns how long, on our clock, a session lives at least after a touch.
+func certain(t time.Duration) time.Duration { return atFastest(t) }
+
+// A Lease says until when a session is certain to be alive. It belongs to one session and
+// never passes to the next one. It is safe for concurrent use.
 type Lease struct {
+	Expiry
 	session int64
-	end     atomic.Pointer[leaseEnd] // replaced, never changed: readers take one load
 
-	mu      sync.Mutex // guards the evidence; no call is made under it
-	touched time.Time  // newest moment at which the ensemble's leader is known to have heard of the session
-	touches []touch    // made at the server that we are connected to, oldest first
-	relays  []relay    // touches that a later write has shown to be passed on, oldest first
+	mu      sync.Mutex    // guards the evidence; no call is made under it
+	timeout time.Duration // the shortest that the session was granted; 0: not known
+	touched time.Time     // the newest touch that the ensemble's leader is known to have received
+	touches []touch       // touches of the server that we are connected to, oldest first
+	relays  []relay       // touches that a later write has shown to be passed on, oldest first
 }
 
-// leaseEnd is good for d after from, on both clocks.
-type leaseEnd struct {
-	from time.Time
-	wall int64 // from on the wall clock, in nanoseconds
-	d    time.Duration
-}
-
-// touch is an answered exchange with the server: it saw the session at sent or later.
+// touch is an answered exchange with our server, which saw the session at sent or later.
 type touch struct{ sent, answered time.Time }
 
-// relay says: a write sent after since finds at is known to the leader.
+// relay says that the ensemble's leader has received the touch made at, when it takes a
+// write sent at since or later.
 type relay struct{ since, at time.Time }
 
-// Live reports whether the lease is good at now. Both clocks are asked: the monotonic one stands still while a
-// machine sleeps, the wall clock may be set back.
-func (l *Lease) Live(now time.Time) bool {
-	e := l.end.Load()
-	return e != nil && now.Sub(e.from) < e.d && now.UnixNano()-e.wall < int64(e.d)
-}
-
-// End is the moment up to which the lease is good as far as is known now; zero if nothing is proved yet.
-func (l *Lease) End() time.Time {
-	if e := l.end.Load(); e != nil {
-		return e.from.Add(e.d)
-	}
-	return time.Time{}
-}
-
-// Remaining is the time left until the end, on the clock that is further on.
-func (l *Lease) Remaining(now time.Time) time.Duration {
-	e := l.end.Load()
-	if e == nil {
-		return 0
-	}
-	return e.d - elapsed(e.from, now)
-}
-
-// elapsed is the time between two readings, on the clock that has run further.
-func elapsed(from, to time.Time) time.Duration {
-	return max(to.Sub(from), time.Duration(to.UnixNano()-from.UnixNano()))
-}
-
-// opened notes a handshake: creating or resuming a session touches it at the leader itself
-// (Leader.touch by LearnerHandler's REVALIDATE). What earlier connections' servers saw may never be passed on.
-func (l *Lease) opened(sent time.Time) {
+// opened takes a handshake, which was sent at sent; zero if that is not known. It drops
+// the touches of earlier connections, because their servers may never pass them on.
+//
+// A handshake that makes or resumes a session touches it at the leader itself
+// (Leader.touch, called for LearnerHandler's REVALIDATE). From that touch on the leader
+// counts the timeout granted now, even if it is shorter than the one before:
+// SessionTrackerImpl.touchSession moves the expiry both ways. So the lease ends with that
+// timeout at the latest. opened reports whether this made the lease shorter.
+func (l *Lease) opened(sent time.Time, timeout time.Duration) (shorter bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.timeout = l.shortest(timeout)
 	if l.touched.Before(sent) {
 		l.touched = sent
 	}
 	l.touches, l.relays = nil, nil
+	return !sent.IsZero() && l.shorten(sent, certain(timeout))
 }
 
-// heard notes an answered exchange of any kind.
+// shortest returns timeout, or the shortest timeout that the session was granted, if that is
+// less. Whoever waits for an answer has asked for the timeout before a handshake that
+// granted less. The lock must be held.
+func (l *Lease) shortest(timeout time.Duration) time.Duration {
+	if l.timeout > 0 {
+		return min(timeout, l.timeout)
+	}
+	return timeout
+}
+
+// heard takes an answered exchange of any kind.
 func (l *Lease) heard(sent, answered time.Time, timeout time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.hear(sent, answered, timeout)
 }
 
+// hear is heard with the lock held.
 func (l *Lease) hear(sent, answered time.Time, timeout time.Duration) {
-	for len(l.touches) > 0 && elapsed(l.touches[0].sent, sent) > timeout {
+	timeout = l.shortest(timeout)
+	for len(l.touches) > 0 && AtMost(l.touches[0].sent, sent) > timeout {
 		l.touches = l.touches[1:]
 	}
-	if n := len(l.touches); n > 0 && sent.Sub(l.touches[n-1].sent) < timeout/paceShare {
-		return // close to the last one: nothing gained
+
+	if n := len(l.touches); n > 0 && sent.Sub(l.touches[n-1].sent) < timeout/touchShare {
+		return
 	}
 	l.touches = append(l.touches, touch{sent, answered})
 }
 
-// proved takes a write of this session that a quorum has committed, extends the lease by what it shows, and
-// reports whether the lease is good now.
-func (l *Lease) proved(sent, answered time.Time, timeout time.Duration) bool {
+// proved takes a write of this session that a quorum has committed. It extends the lease
+// by what the write shows. again reports whether the lease is good now, and somebody may
+// have found before that it was not. So the question is whether the old end has passed by
+// now, when nobody can see it any more, and not whether it had when the answer came.
+func (l *Lease) proved(sent, answered time.Time, timeout time.Duration) (again bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	timeout, before := l.shortest(timeout), l.load()
+
+	l.touched = l.newest(sent)
 	for len(l.relays) > 0 && !l.relays[0].since.After(sent) {
-		if l.relays[0].at.After(l.touched) {
-			l.touched = l.relays[0].at
-		}
 		l.relays = l.relays[1:]
 	}
+
 	if !l.touched.IsZero() {
-		l.extend(sent, min(timeout/leaseShare, certain(timeout)-elapsed(l.touched, sent)))
+		l.Extend(sent, min(timeout/leaseShare, certain(timeout)-AtMost(l.touched, sent)))
 	}
+
 	l.passOn(sent, answered, timeout)
 	l.hear(sent, answered, timeout)
-	return l.Live(time.Now())
+	now := time.Now()
+	return l.Live(now) && !before.good(now)
 }
 
-// passOn draws the conclusion from an answered write: the leader's pings that were sent before it was committed
-// have reached our server before the answer did, and took along the touches seen until then. Writes sent from
-// now on reach the leader behind them.
+// newest returns the newest touch that the ensemble's leader has received when it takes a
+// write sent at sent. The lock must be held.
+func (l *Lease) newest(sent time.Time) time.Time {
+	newest := l.touched
+	for _, r := range l.relays {
+		if !r.since.After(sent) && r.at.After(newest) {
+			newest = r.at
+		}
+	}
+	return newest
+}
+
+// known is newest without the lock held.
+func (l *Lease) known(sent time.Time) time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.newest(sent)
+}
+
+// passOn notes which touch an answered write shows to be passed on: the newest one that
+// our server saw at least the relay time before the write. In that time the leader has
+// sent a ping, and the ping reached our server before the commit of the write, in the
+// same stream. The server's answer took the touch along. Writes sent from now on reach
+// the leader after that answer.
 func (l *Lease) passOn(sent, answered time.Time, timeout time.Duration) {
 	for i := len(l.touches) - 1; i >= 0; i-- {
-		if t := l.touches[i]; elapsed(t.answered, sent) >= relayTime(timeout) {
+		if t := l.touches[i]; AtLeast(t.answered, sent) >= relayTime(timeout) {
 			l.relays = append(l.relays, relay{answered, t.sent})
 			return
 		}
 	}
-}
-
-// extend moves the end on, never back.
-func (l *Lease) extend(from time.Time, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	if e := l.end.Load(); e != nil && from.Add(d).Before(e.from.Add(e.d)) {
-		return
-	}
-	l.end.Store(&leaseEnd{from, from.UnixNano(), d})
 }

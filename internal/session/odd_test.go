@@ -12,23 +12,28 @@ import (
 
 	"github.com/go-zookeeper/zk"
 	"github.com/stretchr/testify/require"
+
+	"github.com/zkelection/election/internal/jute"
 )
 
-// Servers, dialers and host providers that a ZooKeeper's client should not meet, and does.
+// Faulty servers, dialers and host providers, such as a ZooKeeper client meets in
+// practice.
 
-// granting is a greeting.
+// granting returns a greeting.
 func granting(timeout time.Duration, id int64) []byte {
-	b := binary.BigEndian.AppendUint32(nil, 0)
-	b = binary.BigEndian.AppendUint32(b, uint32(timeout/time.Millisecond))
-	b = binary.BigEndian.AppendUint64(b, uint64(id))
-	b = binary.BigEndian.AppendUint32(b, 16)
-	return frame(append(b, make([]byte, 17)...))
+	e := jute.NewEncoder()
+	e.Int32(0) // protocol version
+	e.Int32(int32(timeout / time.Millisecond))
+	e.Int64(id)
+	e.Bytes(make([]byte, 16)) // password
+	e.Bool(false)             // not read-only
+	return e.Frame()
 }
 
-func answering(xid int32, code int32) []byte {
-	b := binary.BigEndian.AppendUint32(nil, uint32(xid))
-	b = binary.BigEndian.AppendUint64(b, 77) // zxid
-	return frame(binary.BigEndian.AppendUint32(b, uint32(code)))
+func answering(xid int32, code jute.Code) []byte {
+	e := jute.NewEncoder()
+	e.ReplyHeader(xid, 77, code)
+	return e.Frame()
 }
 
 func readFrame(c net.Conn) ([]byte, error) {
@@ -41,7 +46,14 @@ func readFrame(c net.Conn) ([]byte, error) {
 	return b, err
 }
 
-// odd is a server that talks to each client as talk does, which is told the session that the client comes with.
+// headerOf returns the head of a request from behind its length.
+func headerOf(b []byte) (xid int32, op jute.Op) {
+	d := jute.Decoder{B: b}
+	return d.Int32(), jute.Op(d.Int32())
+}
+
+// odd starts a server that calls talk for each client, with the session that the client
+// wants to resume.
 func odd(t *testing.T, talk func(c net.Conn, id int64)) (addr string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -67,14 +79,14 @@ func odd(t *testing.T, talk func(c net.Conn, id int64)) (addr string) {
 	return l.Addr().String()
 }
 
-// answer gives every request the answer of f until that is nil.
-func answer(c net.Conn, f func(xid int32, op operation) []byte) {
+// answer answers every request with what f returns, until f returns nil.
+func answer(c net.Conn, f func(xid int32, op jute.Op) []byte) {
 	for {
 		b, err := readFrame(c)
 		if err != nil {
 			return
 		}
-		reply := f(int32(binary.BigEndian.Uint32(b)), operation(binary.BigEndian.Uint32(b[4:])))
+		reply := f(headerOf(b))
 		if reply == nil {
 			return
 		}
@@ -82,9 +94,10 @@ func answer(c net.Conn, f func(xid int32, op operation) []byte) {
 	}
 }
 
-func done(xid int32, _ operation) []byte { return answering(xid, 0) }
+func done(xid int32, _ jute.Op) []byte { return answering(xid, 0) }
 
-// patient dials a server whose sessions last 3 s, and closes the session before the server ends.
+// patient dials a server whose sessions last 3 s, and closes the session before the
+// server ends.
 func patient(t *testing.T, cfg Config) *Session {
 	cfg.Timeout = 3 * time.Second
 	s := dial(t, cfg)
@@ -114,7 +127,7 @@ func TestWhatTheDriverWouldNotSurviveIsAnError(t *testing.T) {
 			s := patient(t, Config{Servers: []string{odd(t, c.talk)}})
 			eventually(t, "it gives the server up", func() bool { return s.LastError() != nil })
 			require.ErrorContains(t, s.LastError(), c.says)
-			require.False(t, s.State().Connected)
+			require.False(t, s.Status().Connected)
 		})
 	}
 }
@@ -122,7 +135,7 @@ func TestWhatTheDriverWouldNotSurviveIsAnError(t *testing.T) {
 func TestAReplyWithoutItsHeadEndsTheConnection(t *testing.T) {
 	addr := odd(t, func(c net.Conn, _ int64) {
 		c.Write(granting(3*time.Second, 7))
-		answer(c, func(xid int32, _ operation) []byte { return frame(binary.BigEndian.AppendUint32(nil, uint32(xid))) })
+		answer(c, func(xid int32, _ jute.Op) []byte { return frame(binary.BigEndian.AppendUint32(nil, uint32(xid))) })
 	})
 	s := patient(t, Config{Servers: []string{addr}})
 	require.NoError(t, s.Wait(within(t)))
@@ -133,7 +146,7 @@ func TestAReplyWithoutItsHeadEndsTheConnection(t *testing.T) {
 	require.ErrorIs(t, err, zk.ErrConnectionClosed)
 }
 
-// counted tells how many connections are open.
+// counted counts the open connections.
 type counted struct {
 	net.Conn
 	once sync.Once
@@ -149,7 +162,7 @@ func TestAnExpiredSessionLeavesNoConnectionOpen(t *testing.T) {
 	var sessions, open atomic.Int64
 	end := make(chan struct{})
 	addr := odd(t, func(c net.Conn, id int64) {
-		if id != 0 { // the server knows it no more
+		if id != 0 { // the server no longer knows it
 			c.Write(granting(0, 0))
 			return
 		}
@@ -168,10 +181,10 @@ func TestAnExpiredSessionLeavesNoConnectionOpen(t *testing.T) {
 		}
 	}})
 	for i := range int64(3) {
-		eventually(t, "a session", func() bool { return s.State().Connected && s.State().ID == i+1 })
+		eventually(t, "a session", func() bool { return s.Status().Connected && s.Status().ID == i+1 })
 		end <- struct{}{}
 	}
-	eventually(t, "the last session", func() bool { return s.State().Connected && s.State().ID == 4 })
+	eventually(t, "the last session", func() bool { return s.Status().Connected && s.Status().ID == 4 })
 	require.EqualValues(t, 1, open.Load())
 	s.Close()
 	close(end)
@@ -182,8 +195,8 @@ func TestCloseTellsWhetherAServerHasConfirmedIt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			addr := odd(t, func(c net.Conn, _ int64) {
 				c.Write(granting(3*time.Second, 7))
-				answer(c, func(xid int32, op operation) []byte {
-					if op == opClose && !confirms {
+				answer(c, func(xid int32, op jute.Op) []byte {
+					if op == jute.OpCloseSession && !confirms {
 						return nil
 					}
 					return answering(xid, 0)
@@ -235,10 +248,9 @@ func TestAHostProviderThatKnowsNoPauseHoldsNobody(t *testing.T) {
 func TestAddAuthReturnsWhatTheServerSays(t *testing.T) {
 	addr := odd(t, func(c net.Conn, _ int64) {
 		c.Write(granting(3*time.Second, 7))
-		answer(c, func(xid int32, op operation) []byte {
-			const badArguments = -8
-			if op == opAuth {
-				return answering(xid, badArguments)
+		answer(c, func(xid int32, op jute.Op) []byte {
+			if op == jute.OpAuth {
+				return answering(xid, jute.CodeBadArguments)
 			}
 			return answering(xid, 0)
 		})

@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/zkelection/election/internal/jute"
 	"github.com/zkelection/election/internal/zktest"
 )
 
@@ -46,14 +46,14 @@ func dial(t *testing.T, cfg Config) *Session {
 	return s
 }
 
-// stand dials and waits for the session.
+// stand dials, and waits for the session.
 func stand(t *testing.T, addr string) *Session {
 	s := dial(t, Config{Servers: []string{addr}})
 	require.NoError(t, s.Wait(within(t)))
 	return s
 }
 
-// silent is a server that accepts, says a few bytes and nothing more.
+// silent starts a server that accepts, sends a few bytes, and then nothing more.
 func silent(t *testing.T, says ...byte) (addr string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -87,9 +87,10 @@ func (h *inOrder) Init(servers []string) error {
 }
 
 func TestAServerThatNeverAnswersIsGivenUpForTheNext(t *testing.T) {
-	servers := []string{silent(t), silent(t, 0, 0, 0, 37), zktest.Shared(t).Addr()} // the second one stops after the length of its greeting
+	// The second one stops after the length of its greeting.
+	servers := []string{silent(t), silent(t, 0, 0, 0, 37), zktest.Shared(t).Addr()}
 	s := dial(t, Config{Servers: servers, Timeout: 6 * time.Second, Provider: new(inOrder)})
-	// The driver itself would wait for 20/3 of the timeout: longer than this test does.
+	// The driver itself would wait for 20/3 of the timeout, longer than this test does.
 	require.NoError(t, s.Wait(within(t)))
 }
 
@@ -121,7 +122,7 @@ func TestWaitEndsWhenTheSessionIsClosed(t *testing.T) {
 	require.ErrorIs(t, s.Wait(t.Context()), ErrClosed)
 }
 
-// closing requires Close to end within its second, with leave for a busy machine.
+// closing requires Close to end within 10 s: its own limits, and time for a busy machine.
 func closing(t *testing.T, s *Session) (ended bool) {
 	t.Helper()
 	done := make(chan bool, 1)
@@ -137,7 +138,8 @@ func closing(t *testing.T, s *Session) (ended bool) {
 
 func TestCloseIsBounded(t *testing.T) {
 	addr, mute := zktest.Shared(t).Addr(), silent(t)
-	for name, server := range map[string]string{"before a server answers": mute, "while none can be reached": "127.0.0.1:1"} {
+	servers := map[string]string{"before a server answers": mute, "while none can be reached": "127.0.0.1:1"}
+	for name, server := range servers {
 		t.Run(name, func(t *testing.T) {
 			defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 			closing(t, dial(t, Config{Servers: []string{server}}))
@@ -194,60 +196,64 @@ func TestEveryReconnectLooksTheNameUpAgain(t *testing.T) {
 				return nil, fmt.Errorf("asked for %s", address)
 			}
 			asked.Add(1)
-			return DialTCP(ctx)(network, p.Addr(), timeout) // what a resolver would do
+			return DialTCP(ctx)(network, p.Addr(), timeout) // as a resolver would
 		}
 	}})
 	require.NoError(t, s.Wait(within(t)))
 	for i := range 5 {
 		p.CloseConnections()
 		eventually(t, "it dials by name again", func() bool { return asked.Load() >= int64(i+2) })
-		eventually(t, "and is back", func() bool { return s.State().Connected })
+		eventually(t, "and is back", func() bool { return s.Status().Connected })
 	}
 }
 
 func TestFlapsLeaveOneConnectionAndOneSession(t *testing.T) {
 	p := zktest.NewProxy(t, zktest.Shared(t).Addr())
 	s := stand(t, p.Addr())
-	id := s.State().ID
+	id := s.Status().ID
 	for i := range 10 {
 		p.CloseConnections()
-		eventually(t, "it reconnects", func() bool { return p.Stats().Connections >= int64(i+2) && s.State().Connected })
+		eventually(t, "it reconnects", func() bool {
+			return p.Stats().Connections >= int64(i+2) && s.Status().Connected
+		})
 	}
-	require.Equal(t, id, s.State().ID)
+	require.Equal(t, id, s.Status().ID)
 	require.Len(t, p.Sessions(), 1)
 	s.wire.mu.Lock()
 	defer s.wire.mu.Unlock()
 	require.Len(t, s.wire.conns, 1, "connections that were given up are closed and forgotten")
 }
 
-// witnessed is a Keeper that writes down what it hears.
-type witnessed struct {
+// notified is a LeaseListener that keeps what it is notified of.
+type notified struct {
 	good atomic.Int64
 	lost atomic.Pointer[error]
 }
 
-func (w *witnessed) LeaseGood()            { w.good.Add(1) }
-func (w *witnessed) WitnessLost(err error) { w.lost.Store(&err) }
+func (w *notified) LeaseGood()           { w.good.Add(1) }
+func (w *notified) LeaseShortened()      {}
+func (w *notified) TargetLost(err error) { w.lost.Store(&err) }
 
-// keep makes an ephemeral znode and has the lease kept with it.
-func keep(t *testing.T, s *Session, path string) *witnessed {
+// keep makes an ephemeral znode and renews the lease with it.
+func keep(t *testing.T, s *Session, path string) *notified {
 	_, err := s.Conn().Create(path, nil, zk.FlagEphemeral, zk.WorldACL(zk.PermAll))
 	require.NoError(t, err)
-	w := new(witnessed)
-	t.Cleanup(s.Keep(path, w))
+	w := new(notified)
+	t.Cleanup(s.Renew(path, w))
 	return w
 }
 
 func (s *Session) live() bool {
-	l := s.Lease(s.State().ID)
+	l := s.Lease(s.Status().ID)
 	return l != nil && l.Live(time.Now())
 }
 
-func TestOneProofServesAllKeepersAndChangesNothing(t *testing.T) {
+func TestOneProofServesAllRenewalsAndChangesNothing(t *testing.T) {
 	p := zktest.NewProxy(t, zktest.Shared(t).Addr())
-	s := stand(t, p.Addr())
-	const keepers = 50
-	paths := make([]string, keepers)
+	s := dial(t, Config{Servers: []string{p.Addr()}, Timeout: 9 * time.Second}) // long enough that no answer is slow
+	require.NoError(t, s.Wait(within(t)))
+	const renewals = 50
+	paths := make([]string, renewals)
 	for i := range paths {
 		paths[i] = fmt.Sprintf("/one-proof-%02d", i)
 		keep(t, s, paths[i])
@@ -255,10 +261,10 @@ func TestOneProofServesAllKeepersAndChangesNothing(t *testing.T) {
 	eventually(t, "the lease is good", s.live)
 	p.ResetStats()
 	began := time.Now()
-	eventually(t, "it is renewed", func() bool { return p.Stats().Requests[zktest.OpMulti].Frames >= 4 })
+	eventually(t, "it is renewed", func() bool { return p.Stats().Requests[jute.OpMulti].Frames >= 4 })
 	stats, took := p.Stats(), time.Since(began)
-	require.LessOrEqual(t, stats.Requests[zktest.OpMulti].Frames, int64(took/(s.Timeout()/renewShare))+2)
-	require.Equal(t, stats.ToServer.Frames-stats.Requests[zktest.OpPing].Frames, stats.Requests[zktest.OpMulti].Frames)
+	require.LessOrEqual(t, stats.Requests[jute.OpMulti].Frames, int64(took/(s.Timeout()/renewShare))+2)
+	require.Equal(t, stats.ToServer.Frames-stats.Requests[jute.OpPing].Frames, stats.Requests[jute.OpMulti].Frames)
 	require.Zero(t, stats.Notifications.Frames)
 	for _, path := range paths {
 		_, stat, err := s.Conn().Exists(path)
@@ -272,23 +278,24 @@ func TestTheLeaseIsKeptOnlyWhileSomebodyNeedsIt(t *testing.T) {
 	s := stand(t, p.Addr())
 	_, err := s.Conn().Create("/released", nil, zk.FlagEphemeral, zk.WorldACL(zk.PermAll))
 	require.NoError(t, err)
-	release := s.Keep("/released", new(witnessed))
+	release := s.Renew("/released", new(notified))
 	eventually(t, "the lease is good", s.live)
 	release()
 	release()
 	eventually(t, "it runs out", func() bool { return !s.live() })
-	require.True(t, s.State().Connected)
+	require.True(t, s.Status().Connected)
 }
 
-func TestAWitnessThatIsGoneIsNoReasonToLoseTheLease(t *testing.T) {
+func TestTheLeaseSurvivesTheLossOfATarget(t *testing.T) {
 	s := stand(t, zktest.Shared(t).Addr())
-	gone, other := keep(t, s, "/witness-gone"), keep(t, s, "/witness-there")
+	gone, other := keep(t, s, "/target-gone"), keep(t, s, "/target-there")
 	eventually(t, "the lease is good", s.live)
-	require.NoError(t, s.Conn().Delete("/witness-gone", -1))
-	eventually(t, "its keeper hears of it, or is not needed", func() bool {
-		// Which of the two serves as the witness is not said; drop the other one's chance.
+	require.NoError(t, s.Conn().Delete("/target-gone", -1))
+	eventually(t, "its listener is notified, or the other target serves", func() bool {
+		// Either of the two may be the target of the proofs. This write takes the other
+		// one's part.
 		_, err := s.Write(func(c *zk.Conn) error {
-			_, err := c.Multi(&zk.CheckVersionRequest{Path: "/witness-there", Version: -1})
+			_, err := c.Multi(&zk.CheckVersionRequest{Path: "/target-there", Version: -1})
 			return err
 		})
 		require.NoError(t, err)
@@ -303,7 +310,7 @@ func TestTheLeaseIsThatOfTheTimeoutThatWasGranted(t *testing.T) {
 	s := dial(t, Config{Servers: []string{zktest.Shared(t).Addr()}, Timeout: 100 * time.Millisecond})
 	require.NoError(t, s.Wait(within(t)))
 	require.Equal(t, time.Second, s.Timeout(), "two ticks are the server's minimum")
-	require.Equal(t, time.Second, s.State().Timeout)
+	require.Equal(t, time.Second, s.Status().Timeout)
 }
 
 func TestTheLeaseEndsByItselfWhenNobodyAnswers(t *testing.T) {
@@ -322,29 +329,30 @@ func TestAnExpiredSessionsLeaseIsNobodysElse(t *testing.T) {
 	s := stand(t, p.Addr())
 	keep(t, s, "/expiring")
 	eventually(t, "the lease is good", s.live)
-	old := s.State().ID
+	old := s.Status().ID
 	require.NoError(t, p.ExpireSession(within(t)))
-	eventually(t, "there is a new session", func() bool { st := s.State(); return st.Connected && st.ID != old })
+	eventually(t, "there is a new session", func() bool { st := s.Status(); return st.Connected && st.ID != old })
 	require.Nil(t, s.Lease(old))
 	require.False(t, s.live(), "nothing of the new session has been proved")
 }
 
-// tearing is a connection on which a write of the credentials fails, once for all connections that share torn.
+// tearing is a connection on which one write of the credentials fails, once for all
+// connections that share torn.
 type tearing struct {
 	net.Conn
 	torn *atomic.Bool
 }
 
 func (c tearing) Write(b []byte) (int, error) {
-	const opAuth = 100
-	if len(b) > 12 && binary.BigEndian.Uint32(b[8:]) == opAuth && c.torn.CompareAndSwap(false, true) {
+	if len(b) > 12 && opOf(b) == jute.OpAuth && c.torn.CompareAndSwap(false, true) {
 		return 0, net.ErrClosed
 	}
 	return c.Conn.Write(b)
 }
 
-// The driver answers a request twice when its write fails: at once, and again when it gives the connection up. There is
-// room for one answer, so it hung for good, holding its locks: no reconnect any more, and no Close.
+// When a write fails, the driver answers the request twice: at once, and again when it
+// gives the connection up. There is room for only one answer, so it used to hang for good
+// with its locks held. It could then neither reconnect nor be closed.
 func TestAWriteThatFailsDoesNotHangTheDriver(t *testing.T) {
 	p := zktest.NewProxy(t, zktest.Shared(t).Addr())
 	torn := new(atomic.Bool)
@@ -360,6 +368,6 @@ func TestAWriteThatFailsDoesNotHangTheDriver(t *testing.T) {
 	torn.Store(false)
 	p.CloseConnections()
 	eventually(t, "the write fails", torn.Load)
-	eventually(t, "it reconnects", func() bool { return p.Stats().Connections >= 3 && s.State().Connected })
+	eventually(t, "it reconnects", func() bool { return p.Stats().Connections >= 3 && s.Status().Connected })
 	closing(t, s)
 }
