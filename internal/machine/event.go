@@ -31,12 +31,17 @@ const (
 
 // The user's wishes.
 type (
-	// Start: stand, now and after every loss.
+	// Start: take part, now and after every loss.
 	Start struct{}
 	// Withdraw: leave the line; Start comes back.
 	Withdraw struct{}
-	// Resign: if first in line, go to the back.
-	Resign struct{}
+	// Resign: if first in line, go to the back. The one with the ID To is to lead next,
+	// or the next in line if To is empty. A znode other than the one with this Token
+	// keeps its place; 0 stands for any.
+	Resign struct {
+		To    string
+		Token int64
+	}
 	// Close: leave the line for good.
 	Close struct{}
 	// Health is the outcome of the user's health check.
@@ -52,22 +57,29 @@ func (Start) apply(m *Machine) {
 
 func (Withdraw) apply(m *Machine) {
 	m.started = false
-	m.giveUp()
+	m.rejoinLater()
 	m.endTerm(Resigned)
 }
 
-// giveUp has a leader's znode go once its work has returned, even if the candidate is to stand again by then.
-func (m *Machine) giveUp() {
+// rejoinLater has a leader's znode removed once its work has returned, even if the
+// candidate is to take part again by then.
+func (m *Machine) rejoinLater() {
 	if m.state == Leading || m.state == Stopping {
 		m.rejoin = m.node != ""
 	}
 }
 
-// A candidate that is not first has nothing to give up and keeps its place.
-func (Resign) apply(m *Machine) {
+// A candidate that is not at the front has nothing to give up, and keeps its place. A
+// Resign without a successor does not take back one that names one.
+func (ev Resign) apply(m *Machine) {
+	if ev.Token != 0 && ev.Token != m.token {
+		return
+	}
 	switch m.state {
 	case Leading, Elected, Stopping:
-		m.rejoin = m.node != ""
+		if m.rejoin = m.node != ""; m.rejoin && ev.To != "" {
+			m.successor = ev.To
+		}
 		m.endTerm(Resigned)
 	}
 }
@@ -81,21 +93,21 @@ func (Close) apply(m *Machine) {
 func (ev Health) apply(m *Machine) {
 	m.healthy = ev.OK
 	if !ev.OK {
-		m.giveUp()
+		m.rejoinLater()
 		m.endTerm(BecameUnhealthy)
 	}
 }
 
 // What the session says.
 type (
-	// Online: the session stands and its connection is up. A number other than the last one means
-	// that the last session is over, and with it all its znodes.
+	// Online: there is a session and its connection is up. A number other than the last
+	// one means that the last session is over, and with it all its znodes.
 	Online struct{ Session int64 }
 	// Offline: the connection is down; the session may live on.
 	Offline struct{}
 	// Expired: the server said that the session is over.
 	Expired struct{}
-	// LeaseGood: the session's lease has just been proved anew.
+	// LeaseGood: the session's lease has just been proved again.
 	LeaseGood struct{}
 	// LeaseOver: the lease ran out under a term.
 	LeaseOver struct{ Term uint64 }
@@ -111,7 +123,7 @@ func (ev Online) apply(m *Machine) {
 
 func (Offline) apply(m *Machine) {
 	m.connected, m.verified = false, false
-	m.link++
+	m.connGen++
 	m.answered(askCheck)
 	if m.cfg.StepDownOnDisconnect {
 		m.endTerm(Disconnected)
@@ -121,12 +133,12 @@ func (Offline) apply(m *Machine) {
 func (Expired) apply(m *Machine) {
 	m.endSession()
 	m.session, m.connected, m.verified = 0, false, false
-	m.link++
+	m.connGen++
 	m.answered(askCheck)
 }
 
-// endSession drops a znode that its session has taken along. One that has not been read may belong to the next
-// session (a create that was sent late): reading it will tell.
+// endSession drops a znode that went with its session. A znode that has not been read yet
+// may belong to the next session (a create that was sent late): reading it will tell.
 func (m *Machine) endSession() {
 	if m.node != "" && m.owner != 0 {
 		m.loseNode(SessionExpired)
@@ -143,55 +155,73 @@ func (ev LeaseOver) apply(m *Machine) {
 
 // What came of a request. Session is the session in which it was answered.
 type (
-	// Created answers Create and Recover. A Recover that found nothing has OK and no name.
+	// Created answers Create and Recover. A Recover that found nothing has OK and no
+	// name.
 	Created struct {
-		Name  string
-		Fault Fault
+		Name    string
+		Fault   Fault
+		Listing bool // the line is being listed too: Listed follows
 	}
-	// OwnRead answers ReadOwn; a watch stands on the znode if Fault is OK.
+	// OwnRead answers ReadOwn. The znode is watched if Fault is OK, unless the watch is
+	// spent already.
 	OwnRead struct {
-		Epoch   uint64
-		Link    uint64
+		NodeGen uint64
+		ConnGen uint64
 		Token   int64
 		Owner   int64
 		Session int64
+		Spent   bool // the watch has fired, for another reason than the znode's end
 		Fault   Fault
 	}
 	// Listed answers List.
 	Listed struct {
-		Epoch    uint64
+		NodeGen  uint64
 		Children []string
 		Fault    Fault
 	}
-	// AheadRead answers WatchAhead; a watch stands on the znode if Fault is OK.
+	// AheadRead answers WatchAhead. Gone and Watched hold whatever Fault says of the
+	// others.
 	AheadRead struct {
-		Epoch uint64
-		Name  string
-		Fault Fault
+		NodeGen uint64
+		Names   []string
+		Gone    []string // those of Names that are gone
+		Watched bool     // the last of Names is there, and watched
+		Token   int64    // its token
+		Beats   bool     // it has been written since it was made, and says how long it may be silent
+		Fault   Fault
+	}
+	// Evicted answers Evict. The znode ahead is gone if Fault is OK, and only then.
+	Evicted struct {
+		NodeGen uint64
+		Name    string
+		Fault   Fault
 	}
 	// Checked answers Check with those of its names that are gone.
 	Checked struct {
-		Epoch uint64
-		Link  uint64
-		Gone  []string
-		Fault Fault
+		NodeGen uint64
+		ConnGen uint64
+		Gone    []string
+		Fault   Fault
 	}
 	// Deleted answers Delete. NoNode is as good as OK.
 	Deleted struct {
-		Epoch uint64
-		Fault Fault
+		NodeGen uint64
+		Changed bool // the server says that the record is of another version
+		Fault   Fault
 	}
 )
 
-// A create's result is used whenever it comes: what it made must be used or removed.
+// The result of a create is used whenever it comes: the znode must be used or removed.
 func (ev Created) apply(m *Machine) {
 	m.making = false
 	switch ev.Fault {
 	case OK:
 		m.unsure = false
 		m.node = ev.Name
-		m.epoch++
-		m.pending = 0
+		m.nodeGen++
+		if m.pending = 0; ev.Listing {
+			m.pending = askList
+		}
 	case Lost:
 		m.unsure = true
 		m.fail()
@@ -202,13 +232,14 @@ func (ev Created) apply(m *Machine) {
 	}
 }
 
-// stand notes that everything a candidate needs has been permitted: its znode was made and read, and the line listed.
-func (m *Machine) stand() {
-	m.stood = m.stood || m.held && m.listed
+// noteStood notes that everything a candidate needs has been permitted: its znode was
+// created and read, and the line listed.
+func (m *Machine) noteStood() {
+	m.stood = m.stood || m.watching && m.listed
 }
 
-// refuse ends a start that cannot succeed. One who has stood before goes on trying: the cause may be
-// mended, and giving up would lose the candidate.
+// refuse ends a start that cannot succeed. A candidate that has taken part before goes on
+// trying. The cause may be mended, and giving up would lose the candidate.
 func (m *Machine) refuse() {
 	if m.stood || !m.started {
 		m.fail()
@@ -219,7 +250,7 @@ func (m *Machine) refuse() {
 }
 
 func (ev OwnRead) apply(m *Machine) {
-	if ev.Epoch != m.epoch || m.node == "" {
+	if ev.NodeGen != m.nodeGen || m.node == "" {
 		return
 	}
 	m.answered(askRead)
@@ -235,62 +266,64 @@ func (ev OwnRead) apply(m *Machine) {
 		m.disown()
 	default:
 		m.owner, m.token = ev.Owner, ev.Token
-		m.held, m.failures = true, 0
-		m.stand()
-		m.verified = m.verified || ev.Link == m.link && m.connected
+		m.watching, m.failures = !ev.Spent, 0
+		m.noteStood()
+		m.verified = m.verified || ev.ConnGen == m.connGen && m.connected
 	}
 }
 
-// disown has a znode removed that another session owns: made by a create of an earlier session, or by one
-// that went out late. Its name is ours, so is the duty to remove it.
+// disown drops a znode whose name is ours but whose owner is another session: a create of
+// an earlier session made it, or one that was sent late. Recover will delete it.
 //
-// A name without a UUID may also have come to be another's, after the whole path was deleted and made anew: then ours,
-// and the term on it, is gone.
+// A name without a UUID may also have become another candidate's, after the whole path
+// was deleted and created again. Then our znode, and the term on it, is gone.
 func (m *Machine) disown() {
 	m.loseNode(NodeDeleted)
 	m.unsure = true // Recover removes every znode of ours that is not this session's
 }
 
 func (ev Listed) apply(m *Machine) {
-	if ev.Epoch != m.epoch {
+	if ev.NodeGen != m.nodeGen {
 		return
 	}
 	m.answered(askList)
 	switch {
-	case ev.Fault == OK && m.relist(ev.Children):
-		m.stand()
+	case ev.Fault == OK && m.relist(ev.Children, m.node, m.keep):
+		m.noteStood()
 	case ev.Fault == Denied:
 		m.refuse()
 	default: // not in the list, or no list: the own znode may be gone
-		m.held = false
+		m.watching = false
 		m.fail()
 	}
 }
 
 func (ev AheadRead) apply(m *Machine) {
-	if ev.Epoch != m.epoch {
+	if ev.NodeGen != m.nodeGen {
 		return
 	}
 	m.answered(askWatch)
-	switch ev.Fault {
-	case OK:
-		m.misses, m.failures, m.walking = 0, 0, false
-		if slices.Contains(m.ahead, ev.Name) {
-			m.watched = ev.Name
-		}
-	case NoNode:
-		m.shrink(ev.Name)
-		m.misses++
-		if m.misses >= manyMisses && len(m.ahead) > manyAhead {
-			m.listed = false // everybody ahead may have left: one listing is cheaper than the walk
-		}
-	default:
+	for _, name := range ev.Gone {
+		m.shrink(name)
+	}
+
+	nearest := m.nearest()
+	switch {
+	case ev.Watched && nearest == ev.Names[len(ev.Names)-1]:
+		m.watched, m.nearToken, m.lookout, m.failures = nearest, ev.Token, false, 0
+		m.noteBeat(ev.Beats)
+	case ev.Fault != OK:
 		m.fail()
+	default:
+		m.failures = 0
+		if slices.Contains(ev.Names, nearest) { // it was there a moment ago
+			m.lookout = false
+		}
 	}
 }
 
 func (ev Checked) apply(m *Machine) {
-	if ev.Epoch != m.epoch || ev.Link != m.link {
+	if ev.NodeGen != m.nodeGen || ev.ConnGen != m.connGen {
 		return
 	}
 	m.answered(askCheck)
@@ -308,7 +341,7 @@ func (ev Checked) apply(m *Machine) {
 }
 
 func (ev Deleted) apply(m *Machine) {
-	if ev.Epoch != m.epoch {
+	if ev.NodeGen != m.nodeGen {
 		return
 	}
 	m.answered(askDelete)
@@ -317,26 +350,51 @@ func (ev Deleted) apply(m *Machine) {
 		m.dropNode()
 		return
 	}
-	m.fail()
+	if ev.Fault == Denied { // the next in line has to wait then, but the znode must not stay
+		m.begun = false
+	}
+	if m.record.known = false; !ev.Changed {
+		m.fail()
+	}
+}
+
+// apply has a znode that is still there read again. Its silence counts from then on.
+func (ev Evicted) apply(m *Machine) {
+	m.evicting = false
+	switch {
+	case ev.NodeGen != m.nodeGen:
+	case ev.Fault == OK:
+		m.shrink(ev.Name)
+	case m.watched == ev.Name:
+		m.watched = ""
+	}
 }
 
 // What watches, timers and the term's work say.
 type (
 	// OwnGone: the watch on the own znode says that it was deleted.
-	OwnGone struct{ Epoch uint64 }
+	OwnGone struct{ NodeGen uint64 }
 	// OwnStale: the watch on the own znode fired for another reason, or ended.
-	OwnStale struct{ Epoch uint64 }
+	OwnStale struct{ NodeGen uint64 }
 	// AheadGone: the watch on a znode ahead says that it was deleted.
 	AheadGone struct {
-		Epoch uint64
-		Name  string
+		NodeGen uint64
+		Name    string
 	}
 	// AheadStale: the watch on a znode ahead fired for another reason, or ended.
 	AheadStale struct {
-		Epoch uint64
-		Name  string
+		NodeGen uint64
+		Name    string
 	}
-	// Stopped: the work of a term that is over has returned and its listeners have been told.
+	// AheadSilent: the znode ahead beats, and has stayed at this version for as long as it
+	// may be silent.
+	AheadSilent struct {
+		NodeGen uint64
+		Name    string
+		Version int32
+	}
+	// Stopped: the work of a term that is over has returned and its listeners have been
+	// told.
 	Stopped struct{ Term uint64 }
 	// Retry: the time of the last Backoff is over.
 	Retry struct{}
@@ -345,26 +403,42 @@ type (
 )
 
 func (ev OwnGone) apply(m *Machine) {
-	if ev.Epoch == m.epoch && m.node != "" {
+	if ev.NodeGen == m.nodeGen && m.node != "" {
 		m.loseNode(NodeDeleted)
 	}
 }
 
 func (ev OwnStale) apply(m *Machine) {
-	if ev.Epoch == m.epoch {
-		m.held = false
+	if ev.NodeGen == m.nodeGen {
+		m.watching = false
 	}
 }
 
 func (ev AheadGone) apply(m *Machine) {
-	if ev.Epoch == m.epoch {
+	if ev.NodeGen == m.nodeGen {
 		m.shrink(ev.Name)
 	}
 }
 
 func (ev AheadStale) apply(m *Machine) {
-	if ev.Epoch == m.epoch && m.watched == ev.Name {
+	if ev.NodeGen == m.nodeGen && m.watched == ev.Name {
 		m.watched = ""
+	}
+}
+
+// apply evicts only the one directly ahead, which is the one that this candidate watches,
+// and only if that is first or second in line. Others do not beat, even if somebody has
+// written to their znodes.
+func (ev AheadSilent) apply(m *Machine) {
+	if ev.NodeGen != m.nodeGen || m.state != Following || !m.wanted() || ev.Name != m.watched || ev.Name != m.nearest() {
+		return
+	}
+	switch {
+	case m.place() > third:
+		m.list()
+	case m.mayAsk() && !m.evicting:
+		m.evicting = true
+		m.do(Evict(ev))
 	}
 }
 

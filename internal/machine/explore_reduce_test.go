@@ -21,8 +21,11 @@ func (w *world) private(own []place) bool {
 // hears reports whether another's move can fire a watch of c, which is all that others can do to it. Its own znode goes
 // by its own moves.
 func (c *contender) hears(w *world) bool {
-	waits := c.ahead.name != "" && c.ahead.says == quiet
-	return waits || slices.ContainsFunc(c.inbox, func(a answer) bool {
+	waits := c.ahead.name != "" && (c.ahead.says == quiet || c.fast.heard.name != "")
+	return waits || slices.ContainsFunc(c.queue, func(a Action) bool {
+		wt := left(a)
+		return wt.name != "" && wt.says == quiet
+	}) || slices.ContainsFunc(c.inbox, func(a answer) bool {
 		_, ahead := a.ev.(AheadRead)
 		return ahead && a.w.name != "" && a.w.says == quiet
 	})
@@ -35,10 +38,15 @@ func (w *world) shows(c *contender, q place) bool {
 	if d.believes != c.believes || d.excused != c.excused || d.term != c.term {
 		return true
 	}
-	if q.by.what != serve {
+	switch q.by.what {
+	case beatOnce, starve: // which others may see
+		return true
+	case serve:
+	default:
 		return false
 	}
-	switch a := c.queue[0].(type) {
+	i, _ := c.served(q.by.arg)
+	switch a := c.queue[i].(type) {
 	case ReadOwn:
 		return false
 	case Check:

@@ -19,7 +19,7 @@ const fullExploration = 55 * time.Second
 // nothing here that it would not find in a second: each exploration is one goroutine.
 func exploreFor(t *testing.T) (d time.Duration, further int) {
 	d = fullExploration
-	if raceEnabled {
+	if raceEnabled || testing.Short() {
 		d = 3 * time.Second
 	}
 	var err error
@@ -46,18 +46,32 @@ func TestExploringEveryInterleavingFindsNoTwoLeadersAndNobodyStuck(t *testing.T)
 		root        func() *world
 		least, most int // faults: with so many, all is walked in whatever time; with more than so many, nothing
 	}{
-		"from nothing":         {nobodyYet, 0, 1},
-		"from a standing line": {func() *world { return atRest(nobodyYet()) }, 1, 2},
+		"from nothing":         {func() *world { return nobodyYet(manyAhead) }, 0, 1},
+		"from a standing line": {func() *world { return atRest(nobodyYet(manyAhead)) }, 1, 2},
+		// The third in line keeps the name of the second only, and lists again when that one is gone.
+		"from a standing line of which one name is kept": {func() *world { return atRest(nobodyYet(1)) }, 1, 2},
+		// The second in line has just begun to look for lost watches.
+		"from a standing line that looks": {func() *world {
+			w := atRest(nobodyYet(manyAhead))
+			return w.after(move{who: w.nodes[1].maker, what: tick})
+		}, 1, 2},
+		// These two take half the time each (explore_fast_test.go).
+		"from a standing line with fast failover":            {func() *world { return lineWith(0, 1, 2) }, 0, 2},
+		"from a standing line of which some can be replaced": {func() *world { return lineWith(1, 2) }, 0, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			x := &explorer{t: t, root: from.root(), least: from.least, most: from.most + further,
-				known: map[key]bool{}, begun: time.Now(), end: time.Now().Add(limit)}
-			x.explore()
+			root, limit := from.root(), limit
+			if root.fast() {
+				limit /= 2
+			}
 			floor := 500
 			if limit >= fullExploration { // a tenth of what a machine of two cores comes to
 				floor = 40_000
 			}
+			x := &explorer{t: t, root: root, least: from.least, most: from.most + further, floor: floor,
+				known: map[key]bool{}, begun: time.Now(), end: time.Now().Add(limit)}
+			x.explore()
 			require.Greater(t, x.states, floor, "so few states show nothing")
 			require.Positive(t, x.began, "nobody ever led")
 		})
@@ -78,6 +92,7 @@ type explorer struct {
 	root   *world
 	least  int
 	most   int
+	floor  int          // on a slow machine it goes on until it has found so many states
 	known  map[key]bool // states from which everything has been walked
 	log    []visit
 	begun  time.Time
@@ -169,13 +184,22 @@ type edge struct{ from, to int32 }
 // exploring a few dozen.
 const restEvery = 512
 
+// enough reports whether the walk may end when the time is up.
+func (wk *walk) enough() bool {
+	states := wk.x.states
+	if wk.kind.reduced {
+		states += len(wk.ids)
+	}
+	return states > wk.x.floor
+}
+
 func (x *explorer) walk(start []place, kind kindOfWalk) *walk {
 	wk := &walk{x: x, kind: kind, first: int32(len(x.log)), ids: map[key]int32{}, rests: map[key]bool{}, more: map[key]bool{}}
 	for _, p := range start {
 		wk.find(p)
 	}
 	for i := 0; i < len(wk.queue); i++ {
-		if i%64 == 0 && !kind.patient && time.Now().After(x.end) {
+		if i%64 == 0 && !kind.patient && wk.enough() && time.Now().After(x.end) {
 			return wk
 		}
 		p := wk.queue[i]
@@ -326,7 +350,7 @@ func atRest(w *world) *world {
 	const far = 400
 	for range far {
 		moves, _ := w.moves()
-		moves = slices.DeleteFunc(moves, func(mv move) bool { return mv.what == lapse })
+		moves = slices.DeleteFunc(moves, func(mv move) bool { return mv.what == lapse || mv.what == starve || mv.what == silence })
 		if len(moves) == 0 || w.bad != "" {
 			return w
 		}

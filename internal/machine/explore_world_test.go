@@ -3,8 +3,6 @@ package machine
 import (
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 )
 
 // The world that explore_test.go walks through: three candidates, their drivers, and a server of one list. Unlike the
@@ -26,6 +24,8 @@ type world struct {
 type node struct {
 	name  string
 	maker int // a znode's session is always its maker's present one: when a session ends, its znodes go
+
+	version int // how often it has been written
 }
 
 // contender is one candidate with its driver.
@@ -55,7 +55,10 @@ type contender struct {
 	excused  bool   // its znode or its session was taken away by hand
 	tail     uint64 // a term whose work has still to return
 	hand     string // own znode that was last deleted by hand
+	behind   bool   // somebody was ahead of it
 	missed   string // what hand was when the connection last came back
+
+	fast beating
 
 	code []int // what encode gave; nil: to be made
 }
@@ -64,6 +67,8 @@ type contender struct {
 type watch struct {
 	name string // empty: none
 	says mark
+
+	version int // of the znode, as read when the watch was set
 }
 
 type mark int
@@ -76,8 +81,19 @@ const (
 
 // answer is a result, with the watch that it leaves behind.
 type answer struct {
-	ev Event
-	w  watch
+	ev    Event
+	w     watch
+	after bool // the own watch had fired by then: in the connection's one stream its word comes first
+
+	behind Event // the result that follows it; nil: none does
+}
+
+// looks is a WatchAhead or a Check whose names have been looked at in part: each is a request of its own.
+type looks struct {
+	Action
+	left []string
+	gone []string
+	w    watch // on the last of a WatchAhead's names, if that is there
 }
 
 // clone copies a machine so that the two share nothing that either changes.
@@ -103,12 +119,15 @@ func (w *world) cloneFor(who int) *world {
 	return &v
 }
 
-// nobodyYet is where all begins: everybody wants to stand, nobody is connected.
-func nobodyYet() *world {
+// nobodyYet is where all begins: everybody wants to stand, nobody is connected. Each keeps so many names ahead.
+func nobodyYet(keep int) *world {
 	w := &world{}
 	for i := range w.all {
 		c := &contender{id: i, m: *New(Config{Strict: true})}
+		c.m.KeepAhead(keep)
 		w.all[i] = c
+	}
+	for _, c := range w.all {
 		w.take(c, Start{})
 	}
 	return w
@@ -140,11 +159,18 @@ const (
 	deletion
 	closing
 	tick
+
+	// Of those with fast failover: see explore_fast_test.go.
+	beatOnce
+	starve // the short lease runs out
+	silence
+	loseBeat // it is committed, and the connection breaks before the answer
 )
 
 var deedNames = [...]string{"connects", "hears of its session", "is served", "gets an answer", "hears of its znode",
 	"hears of the one ahead", "proves its lease", "has its work return", "tries again", "loses its lease", "is cut off",
-	"loses its lease while connected", "loses its session", "has its znode deleted by hand", "is closed", "ticks"}
+	"loses its lease while connected", "loses its session", "has its znode deleted by hand", "is closed", "ticks", "beats", "loses its short lease",
+	"finds the one ahead silent", "beats and is cut off"}
 
 // move is a deed of one contender, or to it. arg picks among several of a kind.
 type move struct {
@@ -168,6 +194,7 @@ func (w *world) moves() (progress, faults []move) {
 		}
 		c.progress(add(&progress))
 		c.faults(w, add(&faults))
+		w.fastMoves(c, add(&progress), add(&faults))
 	}
 	return progress, faults
 }
@@ -182,7 +209,7 @@ func times(b bool) int {
 func (c *contender) progress(add func(deed, int)) {
 	add(connect, times(!c.up && c.m.state != Closed))
 	add(hear, times(len(c.events) > 0))
-	add(serve, times(c.up && len(c.queue) > 0))
+	add(serve, times(c.up)*c.servable())
 	add(deliver, len(c.inbox))
 	add(ownWatch, times(c.own.says != quiet))
 	add(aheadWatch, times(c.ahead.says != quiet))
@@ -219,9 +246,14 @@ func (w *world) do(c *contender, mv move) {
 		c.events = c.events[1:]
 		w.take(c, ev)
 	case serve:
-		a := c.queue[0]
-		c.queue = c.queue[1:]
-		c.inbox = append(c.inbox, w.serve(c, a))
+		i, name := c.served(mv.arg)
+		if a, done := w.serveOne(c, c.queue[i], name); done {
+			a.after = c.own.says != quiet
+			c.queue = slices.Delete(c.queue, i, i+1)
+			c.inbox = append(c.inbox, a)
+		} else {
+			c.queue[i] = a.ev.(partly).looks
+		}
 	case deliver:
 		w.deliver(c, mv.arg)
 	case ownWatch:
@@ -253,7 +285,7 @@ func (w *world) strike(c *contender, mv move) {
 		w.expire(c)
 	case deletion:
 		i := slices.IndexFunc(w.nodes, func(n node) bool { return n.maker == c.id })
-		c.hand = w.nodes[i].name
+		c.hand, c.behind = w.nodes[i].name, i > 0
 		c.excused = c.excused || c.hand == c.termNode
 		w.remove(c.hand)
 	case closing:
@@ -261,6 +293,8 @@ func (w *world) strike(c *contender, mv move) {
 		w.take(c, Close{})
 	case tick:
 		w.take(c, Tick{})
+	default:
+		w.fastMove(c, mv.what)
 	}
 }
 
@@ -284,8 +318,14 @@ func (w *world) connect(c *contender) {
 	c.up, c.missed = true, c.hand
 	c.events = append(c.events, Online{Session: c.session})
 	c.watches(func(wt *watch) { // the driver sets them anew, and the server tells what they missed
-		if wt.name != "" && w.find(wt.name) < 0 {
+		if wt.name == "" {
+			return
+		}
+		switch i := w.find(wt.name); {
+		case i < 0:
 			wt.fire(wt.name)
+		case w.nodes[i].maker != c.id && w.nodes[i].version != wt.version && wt.says == quiet:
+			wt.says = stale
 		}
 	})
 }
@@ -296,6 +336,12 @@ func (c *contender) watches(visit func(*watch)) {
 	visit(&c.ahead)
 	for i := range c.inbox {
 		visit(&c.inbox[i].w)
+	}
+	for i, a := range c.queue {
+		if l, ok := a.(looks); ok {
+			visit(&l.w)
+			c.queue[i] = l
+		}
 	}
 }
 
@@ -312,13 +358,13 @@ func (w *world) cut(c *contender, n int, keeps bool) {
 	for i, a := range c.queue {
 		_, create := a.(Create)
 		switch {
-		case i < n:
+		case i < n && len(namesOf(a)) == 0:
 			w.serve(c, a)
 		case create && keeps:
 			later = append(later, a)
 			continue
 		}
-		c.inbox = append(c.inbox, answer{ev: unanswered(a)})
+		c.inbox = append(c.inbox, answer{ev: unanswered(a), w: left(a), after: c.own.says != quiet})
 	}
 	c.up, c.queue = false, later
 	c.events = append(c.events, Offline{})
@@ -327,15 +373,24 @@ func (w *world) cut(c *contender, n int, keeps bool) {
 func unanswered(a Action) Event {
 	switch a := a.(type) {
 	case ReadOwn:
-		return OwnRead{Epoch: a.Epoch, Link: a.Link, Fault: Lost}
+		return OwnRead{NodeGen: a.NodeGen, ConnGen: a.ConnGen, Fault: Lost}
 	case List:
-		return Listed{Epoch: a.Epoch, Fault: Lost}
+		return Listed{NodeGen: a.NodeGen, Fault: Lost}
+	case looks:
+		ev := unanswered(a.Action)
+		if ahead, ok := ev.(AheadRead); ok { // what was answered counts
+			ahead.Gone, ahead.Watched = a.gone, a.w.name != ""
+			return ahead
+		}
+		return ev
 	case WatchAhead:
-		return AheadRead{Epoch: a.Epoch, Name: a.Name, Fault: Lost}
+		return AheadRead{NodeGen: a.NodeGen, Names: a.Names, Fault: Lost}
 	case Check:
-		return Checked{Epoch: a.Epoch, Link: a.Link, Fault: Lost}
+		return Checked{NodeGen: a.NodeGen, ConnGen: a.ConnGen, Fault: Lost}
 	case Delete:
-		return Deleted{Epoch: a.Epoch, Fault: Lost}
+		return Deleted{NodeGen: a.NodeGen, Fault: Lost}
+	case Evict:
+		return Evicted{NodeGen: a.NodeGen, Name: a.Name, Fault: Failed}
 	}
 	return Created{Fault: Lost}
 }
@@ -357,6 +412,10 @@ func (w *world) expire(c *contender) {
 // lapse ends the lease, and the belief at once; the machine hears of it later.
 func (c *contender) lapse() {
 	c.leased = false
+	c.disbelieve()
+}
+
+func (c *contender) disbelieve() {
 	if c.believes {
 		c.believes = false
 		c.inbox = append(c.inbox, answer{ev: LeaseOver{Term: c.term}})
@@ -384,171 +443,6 @@ func (w *world) remove(name string) {
 	}
 }
 
-// awaits reports whether a watch stands on the znode.
-func (c *contender) awaits(name string) bool {
-	is := func(wt watch) bool { return wt.name == name && wt.says == quiet }
-	return is(c.own) || is(c.ahead) || slices.ContainsFunc(c.inbox, func(a answer) bool { return is(a.w) })
-}
-
-// serve does what a request asks, in the connection's session.
-func (w *world) serve(c *contender, a Action) answer {
-	switch a := a.(type) {
-	case Create:
-		return answer{ev: Created{Name: w.create(c)}}
-	case Recover:
-		return answer{ev: Created{Name: w.recover(c)}}
-	case ReadOwn:
-		return w.readOwn(c, a)
-	case List:
-		return answer{ev: Listed{Epoch: a.Epoch, Children: w.names()}}
-	case WatchAhead:
-		if w.find(a.Name) < 0 {
-			return answer{ev: AheadRead{Epoch: a.Epoch, Name: a.Name, Fault: NoNode}}
-		}
-		return answer{AheadRead{Epoch: a.Epoch, Name: a.Name}, watch{name: a.Name}}
-	case Check:
-		missing := slices.DeleteFunc(slices.Clone(a.Names), func(n string) bool { return w.find(n) >= 0 })
-		return answer{ev: Checked{Epoch: a.Epoch, Link: a.Link, Gone: missing}}
-	case Delete:
-		fault := OK
-		if w.find(a.Name) < 0 {
-			fault = NoNode
-		}
-		w.remove(a.Name)
-		return answer{ev: Deleted{Epoch: a.Epoch, Fault: fault}}
-	}
-	w.wrong("no request: %T", a)
-	return answer{}
-}
-
-func (w *world) readOwn(c *contender, a ReadOwn) answer {
-	if w.find(a.Name) < 0 {
-		return answer{ev: OwnRead{Epoch: a.Epoch, Link: a.Link, Fault: NoNode}}
-	}
-	return answer{OwnRead{Epoch: a.Epoch, Link: a.Link, Token: int64(number(a.Name)), Owner: c.session, Session: c.session},
-		watch{name: a.Name}}
-}
-
-func (w *world) create(c *contender) string {
-	w.seq++
-	name := fmt.Sprintf("c%d-%010d", c.id, w.seq)
-	w.nodes = append(w.nodes, node{name, c.id})
-	return name
-}
-
-// number is what the server appended. It serves as the znode's czxid, too: both only grow.
-func number(name string) int {
-	n, _ := strconv.Atoi(name[strings.IndexByte(name, '-')+1:])
-	return n
-}
-
-func (w *world) recover(c *contender) (found string) {
-	for _, n := range slices.Clone(w.nodes) {
-		switch {
-		case n.maker != c.id:
-		case found == "":
-			found = n.name
-		default:
-			w.remove(n.name)
-		}
-	}
-	return found
-}
-
-func (w *world) names() []string {
-	var all []string
-	for _, n := range w.nodes {
-		all = append(all, n.name)
-	}
-	return all
-}
-
-// deliver hands the machine a result, and takes up the watch that came with it, as the driver's owner does.
-func (w *world) deliver(c *contender, i int) {
-	a := c.inbox[i]
-	c.inbox = slices.Delete(c.inbox, i, i+1)
-	switch a.ev.(type) {
-	case OwnRead:
-		c.own = a.w
-	case AheadRead:
-		if a.w.name != "" {
-			c.ahead = a.w
-		}
-	}
-	w.take(c, a.ev)
-}
-
-func (w *world) ownSays(c *contender) {
-	says := c.own.says
-	c.own = watch{}
-	if says == gone {
-		w.take(c, OwnGone{Epoch: c.m.epoch})
-		return
-	}
-	w.take(c, OwnStale{Epoch: c.m.epoch})
-}
-
-// aheadSays has the own watch's word come first where both have one, as the driver does.
-func (w *world) aheadSays(c *contender) {
-	wt, epoch := c.ahead, c.m.epoch
-	c.ahead = watch{}
-	if c.own.says != quiet {
-		w.ownSays(c)
-	}
-	if wt.says == gone {
-		w.take(c, AheadGone{Epoch: epoch, Name: wt.name})
-		return
-	}
-	w.take(c, AheadStale{Epoch: epoch, Name: wt.name})
-}
-
-// take hands one event to the machine, and asks for the lease again behind it, as the driver does.
-func (w *world) take(c *contender, ev Event) {
-	w.apply(c, ev)
-	if c.m.state == Elected && c.leased && c.m.owner == c.session {
-		w.apply(c, LeaseGood{})
-	}
-}
-
-func (w *world) apply(c *contender, ev Event) {
-	defer func() {
-		if r := recover(); r != nil {
-			w.wrong("%v", r)
-		}
-	}()
-	epoch := c.m.epoch
-	leased := c.leased && c.m.owner == c.session && c.m.owner != 0
-	for _, a := range c.m.Step(ev, leased) {
-		w.perform(c, a, leased)
-	}
-	if c.m.epoch != epoch {
-		c.own, c.ahead = watch{}, watch{}
-	}
-}
-
-func (w *world) perform(c *contender, a Action, leased bool) {
-	switch a := a.(type) {
-	case Renew:
-		c.keeps = a.On
-	case BeginTerm:
-		w.begin(c, a, leased)
-	case EndTerm:
-		if c.term == 0 {
-			w.wrong("candidate %d ends a term that it does not have", c.id)
-		}
-		c.tail, c.term, c.termNode, c.believes, c.excused = c.term, 0, "", false, false
-	case Backoff:
-		c.paused = true
-	case Report:
-		w.wrong("%s", a.Text)
-	case Moved:
-	case Refuse:
-		w.wrong("candidate %d is refused by nobody", c.id)
-	default:
-		c.queue = append(c.queue, a)
-	}
-}
-
 // begin holds a term against what the server knows.
 func (w *world) begin(c *contender, a BeginTerm, leased bool) {
 	at := w.find(a.Node)
@@ -564,62 +458,12 @@ func (w *world) begin(c *contender, a BeginTerm, leased bool) {
 		w.wrong("candidate %d begins a term with another znode's token or session: %+v", c.id, a)
 	case c.missed == a.Node && c.up && len(c.events) == 0:
 		w.wrong("candidate %d begins a term on a znode that was deleted before it reconnected, and has not looked", c.id)
+	case at < 0 && c.hand == a.Node && c.behind:
+		w.wrong("candidate %d begins a term on a znode that was deleted by hand when somebody was ahead of it", c.id)
 	case at < 0 && !c.excused:
 		w.wrong("candidate %d begins a term on a znode that is gone", c.id)
 	case at > 0:
 		w.wrong("candidate %d begins a term behind somebody's back", c.id)
 	}
 	c.term, c.termNode, c.believes = a.Term, a.Node, true
-}
-
-// prune drops what can no longer do anything, so that states differ only where it matters: results of an older znode or
-// connection, which the machine drops in its turn, and reads that would give such.
-func (c *contender) prune() {
-	c.inbox = slices.DeleteFunc(c.inbox, func(a answer) bool { return c.void(a.ev) })
-	c.queue = slices.DeleteFunc(c.queue, func(a Action) bool {
-		if _, writes := a.(Delete); writes {
-			return false
-		}
-		return c.void(unanswered(a))
-	})
-}
-
-func (c *contender) void(ev Event) bool {
-	switch ev := ev.(type) {
-	case OwnRead:
-		return ev.Epoch != c.m.epoch
-	case Listed:
-		return ev.Epoch != c.m.epoch
-	case AheadRead:
-		return ev.Epoch != c.m.epoch
-	case Checked:
-		return ev.Epoch != c.m.epoch || ev.Link != c.m.link
-	case Deleted:
-		return ev.Epoch != c.m.epoch
-	case LeaseOver:
-		return ev.Term != c.m.term || c.m.state != Leading
-	}
-	return false
-}
-
-// check is what must hold in every state.
-func (w *world) check() {
-	leaders := 0
-	for _, c := range w.all {
-		if c.believes && !c.excused {
-			leaders++
-			if !c.alive {
-				w.wrong("candidate %d believes in a term after its session has expired", c.id)
-			}
-		}
-	}
-	if leaders > 1 {
-		w.wrong("two live terms")
-	}
-	for _, n := range w.nodes {
-		m := &w.all[n.maker].m
-		if m.node != n.name && !m.making && !m.unsure {
-			w.wrong("candidate %d has forgotten its znode %s", n.maker, n.name)
-		}
-	}
 }

@@ -21,7 +21,7 @@ import (
 
 func TestNoRandomHistoryMakesTwoLeadersOrNone(t *testing.T) {
 	const histories, steps = 60, 2000
-	terms := 0
+	terms, evictions := 0, 0
 	for seed := range uint64(histories) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			w := newWorld(t, seed)
@@ -32,30 +32,37 @@ func TestNoRandomHistoryMakesTwoLeadersOrNone(t *testing.T) {
 			w.heal()
 			w.checkEnd()
 			terms += w.terms
+			evictions += w.evictions
 		})
 	}
 	require.Greater(t, terms, 3*histories, "histories in which hardly anybody leads test nothing")
+	require.Greater(t, evictions, histories/3, "nor do those in which hardly anybody is evicted")
 }
 
 // world is the server and all candidates.
 type world struct {
-	t        *testing.T
-	rnd      *rand.Rand
-	zxid     int64
-	seq      int
-	sessions map[int64]bool // alive
-	nodes    map[string]node
-	order    []string // names of nodes, by their number
-	recent   []string // gone lately: a server that lags still lists them
-	now      int
-	byHand   map[string]int // when an operator deleted it
-	all      []*contender
-	faults   bool
-	terms    int
-	history  []func() string // written out only when something is wrong
+	t         *testing.T
+	rnd       *rand.Rand
+	zxid      int64
+	seq       int
+	sessions  map[int64]bool // alive
+	nodes     map[string]node
+	order     []string // names of nodes, by their number
+	recent    []string // gone lately: a server that lags still lists them
+	now       int
+	byHand    map[string]int // when an operator deleted it
+	all       []*contender
+	faults    bool
+	terms     int
+	evictions int
+	history   []func() string // written out only when something is wrong
 }
 
-type node struct{ owner, czxid int64 }
+type node struct {
+	owner, czxid int64
+	maker        *contender
+	version      int // how often it has been written
+}
 
 // contender is one candidate with its driver.
 type contender struct {
@@ -67,14 +74,17 @@ type contender struct {
 	upSince int
 	leased  bool
 	keeps   bool
+	fast    bool
+	beating beating
 	paused  bool // a Backoff is under way
 
-	queue  []machine.Action // requests on their way to the server, in order
-	events []machine.Event  // what the session said, in order
-	inbox  []machine.Event  // results, in any order
-	own    *watch
-	ahead  *watch
-	taken  map[machine.Event]*watch // watches that a result leaves behind, until the result is delivered
+	queue   []machine.Action // requests on their way to the server, in order
+	events  []machine.Event  // what the session said, in order
+	inbox   []machine.Event  // results, in any order
+	own     *watch
+	ahead   *watch
+	taken   map[machine.Event]*watch // watches that a result leaves behind, until the result is delivered
+	listing *machine.Listed          // went out right behind the create
 
 	term  *reign
 	tails []uint64 // terms whose work has still to return
@@ -85,6 +95,8 @@ type watch struct {
 	name  string
 	fired machine.Event // nil until it has
 	lost  bool
+
+	version int // of the znode, as read when it was set
 }
 
 // reign is a term as the user sees it.
@@ -96,9 +108,12 @@ type reign struct {
 func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{t: t, rnd: rand.New(rand.NewPCG(seed, 1)), sessions: map[int64]bool{}, nodes: map[string]node{},
 		byHand: map[string]int{}, faults: true}
+	fast := !w.chance(3)
 	for i := range 2 + w.rnd.IntN(7) {
-		cfg := machine.Config{Strict: true, StepDownOnDisconnect: w.chance(4), Unhealthy: w.chance(8)}
-		w.all = append(w.all, &contender{w: w, id: i, m: machine.New(cfg), taken: map[machine.Event]*watch{}})
+		cfg := machine.Config{Strict: true, StepDownOnDisconnect: w.chance(4), Unhealthy: w.chance(8), Fast: fast && !w.chance(5)}
+		c := &contender{w: w, id: i, m: machine.New(cfg), fast: cfg.Fast, taken: map[machine.Event]*watch{}}
+		c.m.KeepAhead(1 + w.rnd.IntN(6))
+		w.all = append(w.all, c)
 	}
 	return w
 }
@@ -133,7 +148,11 @@ func (w *world) step() {
 
 // progress is what happens by itself as long as nothing fails.
 func (c *contender) progress() {
-	switch c.w.rnd.IntN(10) {
+	switch c.w.rnd.IntN(12) {
+	case 10:
+		c.beatOnce()
+	case 11:
+		c.findSilent()
 	case 0, 1, 2:
 		c.serve()
 	case 3, 4, 5:
@@ -185,7 +204,11 @@ func (c *contender) user() {
 }
 
 func (c *contender) fault() {
-	switch c.w.rnd.IntN(6) {
+	switch c.w.rnd.IntN(8) {
+	case 6:
+		c.starve()
+	case 7:
+		c.loseBeat()
 	case 0:
 		c.disconnect()
 	case 1:
@@ -216,9 +239,9 @@ func (c *contender) touch() {
 
 func (c *contender) stale(wt *watch) machine.Event {
 	if wt == c.own {
-		return machine.OwnStale{Epoch: c.m.View().Epoch}
+		return machine.OwnStale{NodeGen: c.m.View().NodeGen}
 	}
-	return machine.AheadStale{Epoch: c.m.View().Epoch, Name: wt.name}
+	return machine.AheadStale{NodeGen: c.m.View().NodeGen, Name: wt.name}
 }
 
 // connect brings the connection back, and with it the word that the session is over, if it is.
@@ -253,8 +276,12 @@ func (w *world) missed(c *contender, wt *watch) {
 	if wt == nil || wt.fired != nil || wt.lost {
 		return
 	}
-	if _, there := w.nodes[wt.name]; !there {
+	n, there := w.nodes[wt.name]
+	switch {
+	case !there:
 		c.fire(wt)
+	case wt == c.ahead && n.version != wt.version:
+		c.fireStale(wt)
 	}
 }
 
@@ -283,15 +310,17 @@ func (c *contender) disconnect() {
 func lost(a machine.Action) machine.Event {
 	switch a := a.(type) {
 	case machine.ReadOwn:
-		return machine.OwnRead{Epoch: a.Epoch, Link: a.Link, Fault: machine.Lost}
+		return machine.OwnRead{NodeGen: a.NodeGen, ConnGen: a.ConnGen, Fault: machine.Lost}
 	case machine.List:
-		return &machine.Listed{Epoch: a.Epoch, Fault: machine.Lost}
+		return &machine.Listed{NodeGen: a.NodeGen, Fault: machine.Lost}
 	case machine.WatchAhead:
-		return machine.AheadRead{Epoch: a.Epoch, Name: a.Name, Fault: machine.Lost}
+		return &machine.AheadRead{NodeGen: a.NodeGen, Names: a.Names, Fault: machine.Lost}
 	case machine.Check:
-		return &machine.Checked{Epoch: a.Epoch, Link: a.Link, Fault: machine.Lost}
+		return &machine.Checked{NodeGen: a.NodeGen, ConnGen: a.ConnGen, Fault: machine.Lost}
 	case machine.Delete:
-		return machine.Deleted{Epoch: a.Epoch, Fault: machine.Lost}
+		return machine.Deleted{NodeGen: a.NodeGen, Fault: machine.Lost}
+	case machine.Evict:
+		return machine.Evicted{NodeGen: a.NodeGen, Name: a.Name, Fault: machine.Failed}
 	}
 	return machine.Created{Fault: machine.Lost}
 }
@@ -345,211 +374,6 @@ func (c *contender) standing() []*watch {
 	return all
 }
 
-// fire has a watch tell of a deletion, unless the notification is lost.
-func (c *contender) fire(wt *watch) {
-	if wt.lost = wt.lost || c.w.faults && c.w.chance(10); !wt.lost {
-		wt.fired = machine.OwnGone{} // its epoch is put in when it is delivered
-	}
-}
-
-// serve has the server take the oldest request.
-func (c *contender) serve() {
-	if c.up && len(c.queue) > 0 && c.w.sessions[c.session] {
-		a := c.queue[0]
-		c.queue = c.queue[1:]
-		ev, wt := c.w.serve(c, a)
-		c.inbox = append(c.inbox, ev)
-		if wt != nil {
-			c.taken[ev] = wt
-		}
-	}
-}
-
-// serve does what a request asks, in the connection's session.
-func (w *world) serve(c *contender, a machine.Action) (machine.Event, *watch) {
-	switch a := a.(type) {
-	case machine.Create:
-		return machine.Created{Name: w.create(c)}, nil
-	case machine.Recover:
-		return machine.Created{Name: w.recover(c)}, nil
-	case machine.ReadOwn:
-		n, there := w.nodes[a.Name]
-		if !there {
-			return machine.OwnRead{Epoch: a.Epoch, Link: a.Link, Fault: machine.NoNode}, nil
-		}
-		return machine.OwnRead{Epoch: a.Epoch, Link: a.Link, Token: n.czxid, Owner: n.owner, Session: c.session}, &watch{name: a.Name}
-	case machine.List:
-		return &machine.Listed{Epoch: a.Epoch, Children: w.list()}, nil
-	case machine.WatchAhead:
-		if _, there := w.nodes[a.Name]; !there {
-			return machine.AheadRead{Epoch: a.Epoch, Name: a.Name, Fault: machine.NoNode}, nil
-		}
-		return machine.AheadRead{Epoch: a.Epoch, Name: a.Name}, &watch{name: a.Name}
-	case machine.Check:
-		gone := slices.DeleteFunc(slices.Clone(a.Names), func(n string) bool { _, there := w.nodes[n]; return there })
-		return &machine.Checked{Epoch: a.Epoch, Link: a.Link, Gone: gone}, nil
-	case machine.Delete:
-		fault := machine.OK
-		if _, there := w.nodes[a.Name]; !there {
-			fault = machine.NoNode
-		}
-		w.remove(a.Name)
-		return machine.Deleted{Epoch: a.Epoch, Fault: fault}, nil
-	}
-	w.t.Fatalf("no request: %T", a)
-	return nil, nil
-}
-
-func (w *world) create(c *contender) string {
-	w.zxid++
-	w.seq++
-	name := fmt.Sprintf("%s%010d", c.prefix(), w.seq)
-	w.nodes[name] = node{c.session, w.zxid}
-	w.order = append(w.order, name)
-	return name
-}
-
-func (c *contender) prefix() string { return fmt.Sprintf("c%d-", c.id) }
-
-func (w *world) recover(c *contender) (found string) {
-	for _, name := range slices.Clone(w.order) {
-		switch {
-		case !strings.HasPrefix(name, c.prefix()):
-		case w.nodes[name].owner == c.session && found == "":
-			found = name
-		default:
-			w.remove(name)
-		}
-	}
-	return found
-}
-
-func (w *world) list() []string {
-	all := slices.Clone(w.order)
-	if w.faults && w.chance(3) {
-		all = append(all, w.recent...)
-	}
-	w.rnd.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	return slices.Compact(all)
-}
-
-// deliver hands the machine one message: the oldest of the session's, or any result.
-func (c *contender) deliver() {
-	if n := len(c.inbox); n > 0 && (len(c.events) == 0 || c.w.chance(2)) {
-		i := c.w.rnd.IntN(n)
-		ev := c.inbox[i]
-		c.inbox = slices.Delete(c.inbox, i, i+1)
-		c.arm(ev)
-		c.take(ev)
-	} else if len(c.events) > 0 {
-		ev := c.events[0]
-		c.events = c.events[1:]
-		c.take(ev)
-	}
-}
-
-// arm takes up the watch that came with a result, as the driver's owner does.
-func (c *contender) arm(ev machine.Event) {
-	wt := c.taken[ev]
-	delete(c.taken, ev)
-	switch ev := ev.(type) {
-	case machine.OwnRead:
-		if ev.Epoch == c.m.View().Epoch {
-			c.own = wt
-		}
-	case machine.AheadRead:
-		if ev.Epoch == c.m.View().Epoch && wt != nil {
-			c.ahead = wt
-		}
-	}
-}
-
-// watches delivers what a watch has to say; the own one's comes first.
-func (c *contender) watches() {
-	epoch := c.m.View().Epoch
-	if wt := c.own; wt != nil && wt.fired != nil {
-		c.own = nil
-		if _, stale := wt.fired.(machine.OwnStale); stale {
-			c.take(machine.OwnStale{Epoch: epoch})
-			return
-		}
-		c.take(machine.OwnGone{Epoch: epoch})
-		return
-	}
-	if wt := c.ahead; wt != nil && wt.fired != nil {
-		c.ahead = nil
-		if _, stale := wt.fired.(machine.AheadStale); stale {
-			c.take(machine.AheadStale{Epoch: epoch, Name: wt.name})
-			return
-		}
-		c.take(machine.AheadGone{Epoch: epoch, Name: wt.name})
-	}
-}
-
-// prove renews the lease while the machine wants it.
-func (c *contender) prove() {
-	if c.up && c.keeps && c.w.sessions[c.session] && !c.leased {
-		c.leased = true
-		c.inbox = append(c.inbox, machine.LeaseGood{})
-	}
-}
-
-// lapse ends the lease, and the belief at once; the machine hears of it later.
-func (c *contender) lapse() {
-	c.leased = false
-	if r := c.term; r != nil && !r.over {
-		r.over = true
-		c.inbox = append(c.inbox, machine.LeaseOver{Term: r.Term})
-	}
-}
-
-// take hands one event to the machine, and asks for the lease again behind it, as the driver does.
-func (c *contender) take(ev machine.Event) {
-	c.apply(ev)
-	if v := c.m.View(); v.State == machine.Elected && c.leased && v.Owner == c.session {
-		c.apply(machine.LeaseGood{})
-	}
-}
-
-func (c *contender) apply(ev machine.Event) {
-	before := c.m.View()
-	if p, ok := ev.(*machine.Listed); ok {
-		ev = *p
-	} else if p, ok := ev.(*machine.Checked); ok {
-		ev = *p
-	}
-	c.w.note("%d %v: %T%+v", c.id, before.State, ev, ev)
-	leased := c.leased && before.Owner == c.session && before.Owner != 0
-	for _, a := range c.m.Step(ev, leased) {
-		c.w.note("    %T%+v", a, a)
-		c.perform(a, leased)
-	}
-	if c.m.View().Epoch != before.Epoch {
-		c.own, c.ahead = nil, nil
-	}
-}
-
-func (c *contender) perform(a machine.Action, leased bool) {
-	switch a := a.(type) {
-	case machine.Renew:
-		c.keeps = a.On
-	case machine.BeginTerm:
-		require.True(c.w.t, leased, "a term without a lease")
-		c.begin(a)
-	case machine.EndTerm:
-		require.NotNil(c.w.t, c.term, "an end without a beginning")
-		c.tails = append(c.tails, c.term.Term)
-		c.term = nil
-	case machine.Backoff:
-		c.paused = true
-	case machine.Moved, machine.Refuse:
-	case machine.Report:
-		c.w.t.Fatal(a.Text)
-	default:
-		c.queue = append(c.queue, a)
-	}
-}
-
 func (c *contender) begin(a machine.BeginTerm) {
 	t := c.w.t
 	require.Nil(t, c.term, "a term within a term")
@@ -560,7 +384,7 @@ func (c *contender) begin(a machine.BeginTerm) {
 		require.False(t, c.up && len(c.events) == 0 && when < c.upSince, "a term unlooked after a reconnect")
 		return
 	}
-	require.Equal(t, node{c.session, a.Token}, c.w.nodes[a.Node], "a term on a znode that is not there, or not ours")
+	require.Equal(t, node{c.session, a.Token, c, c.w.nodes[a.Node].version}, c.w.nodes[a.Node], "a term on a znode that is not there, or not ours")
 	require.Equal(t, a.Node, c.w.order[0], "a term behind somebody's back")
 }
 
@@ -625,4 +449,25 @@ func (w *world) checkEnd() {
 	}
 	require.Len(w.t, w.nodes, open, "znodes that nobody owns: %v", w.order)
 	require.Equal(w.t, min(open, 1), leaders)
+}
+
+// prove renews the lease while the machine wants it.
+func (c *contender) prove() {
+	if c.up && c.keeps && c.w.sessions[c.session] && !c.leased {
+		c.leased = true
+		c.inbox = append(c.inbox, machine.LeaseGood{})
+	}
+}
+
+// lapse ends the lease, and the belief at once; the machine hears of it later.
+func (c *contender) lapse() {
+	c.leased = false
+	c.disbelieve()
+}
+
+func (c *contender) disbelieve() {
+	if r := c.term; r != nil && !r.over {
+		r.over = true
+		c.inbox = append(c.inbox, machine.LeaseOver{Term: r.Term})
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,11 +21,12 @@ var update = flag.Bool("update", false, "write what the machine does into testda
 
 // A script is one interleaving: an event a line, and indented below it the actions that are expected of the machine, "-" if
 // there are none. It begins with comments that name the failure it is about. Besides events there are directives, above
-// which nothing is expected below: "config step-down unhealthy" before the first event, "lease good" and "lease over" for
+// which nothing is expected below: "config step-down unhealthy fast" before the first event, "lease good" and "lease over" for
 // what the session's lease says from there on.
 //
-// An answer carries the epoch and link that its request was asked with; "epoch=1" or "link=0" gives it others, which
-// makes it a late one. A znode "n5" stands for "n0000000005".
+// What a watch ("ahead") finds gone is named by "gone"; the names that it is about are those of the latest, unless one is given.
+// An answer carries the generations of the znode (epoch) and the connection (link) that its request was asked with;
+// "epoch=1" or "link=0" gives it others, which makes it a late one. A znode "n5" stands for "n0000000005".
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	require.NoError(t, err)
@@ -52,6 +54,7 @@ type player struct {
 	term   uint64
 	asked  map[string][2]uint64 // epoch and link of the latest request of a kind
 	name   map[string]string    // and its znode
+	names  []string             // of the latest watch
 }
 
 // play returns the script with the actions that the machine takes in place of those expected.
@@ -77,6 +80,8 @@ func (p *player) line(line string) string {
 	case "config":
 		p.cfg.StepDownOnDisconnect = strings.Contains(line, "step-down")
 		p.cfg.Unhealthy = strings.Contains(line, "unhealthy")
+		p.cfg.Fast = strings.Contains(line, "fast")
+		p.cfg.StrictHandover = strings.Contains(line, "strict")
 		return ""
 	case "lease":
 		p.leased = words[1] == "good"
@@ -159,6 +164,9 @@ func (p *player) event(kind string, a args) machine.Event {
 	if ev, ok := plain[kind]; ok {
 		return ev
 	}
+	if ev := p.strict(kind, a); ev != nil {
+		return ev
+	}
 	return p.answer(kind, a)
 }
 
@@ -169,7 +177,8 @@ var plain = map[string]machine.Event{"start": machine.Start{}, "withdraw": machi
 // answer reads the outcome of a request, or what its watch says.
 func (p *player) answer(kind string, a args) machine.Event {
 	of := map[string]string{"made": "create", "own": "read", "own-gone": "read", "own-changed": "read", "line": "list",
-		"ahead": "watch", "ahead-gone": "watch", "ahead-changed": "watch", "checked": "check", "deleted": "delete"}[kind]
+		"ahead": "watch", "ahead-gone": "watch", "ahead-changed": "watch", "ahead-silent": "watch", "evicted": "evict",
+		"checked": "check", "deleted": "delete"}[kind]
 	require.NotEmpty(p.t, of, "unknown event %q", kind)
 	epoch, link := a.number(p.t, "epoch", p.asked[of][0]), a.number(p.t, "link", p.asked[of][1])
 	name, fault := a[""], p.fault(a)
@@ -178,46 +187,65 @@ func (p *player) answer(kind string, a args) machine.Event {
 	}
 	switch kind {
 	case "made":
-		return machine.Created{Name: a[""], Fault: fault}
+		return machine.Created{Name: a[""], Fault: fault, Listing: a["listing"] != ""}
 	case "own":
-		return machine.OwnRead{Epoch: epoch, Link: link, Token: int64(a.number(p.t, "token", 0)),
-			Owner: int64(a.number(p.t, "owner", 0)), Session: int64(a.number(p.t, "session", 0)), Fault: fault}
+		return machine.OwnRead{NodeGen: epoch, ConnGen: link, Token: int64(a.number(p.t, "token", 0)),
+			Owner: int64(a.number(p.t, "owner", 0)), Session: int64(a.number(p.t, "session", 0)), Spent: a["spent"] != "", Fault: fault}
 	case "own-gone":
-		return machine.OwnGone{Epoch: epoch}
+		return machine.OwnGone{NodeGen: epoch}
 	case "own-changed":
-		return machine.OwnStale{Epoch: epoch}
+		return machine.OwnStale{NodeGen: epoch}
 	case "line":
-		return machine.Listed{Epoch: epoch, Children: a.names("children"), Fault: fault}
+		return machine.Listed{NodeGen: epoch, Children: a.names("children"), Fault: fault}
 	case "ahead":
-		return machine.AheadRead{Epoch: epoch, Name: name, Fault: fault}
+		names := p.names
+		if a[""] != "" {
+			names = []string{name}
+		}
+		gone := a.names("gone")
+		return machine.AheadRead{NodeGen: epoch, Names: names, Gone: gone, Fault: fault,
+			Watched: fault == machine.OK && !slices.Contains(gone, names[len(names)-1]), Beats: a["beats"] != ""}
 	case "ahead-gone":
-		return machine.AheadGone{Epoch: epoch, Name: name}
+		return machine.AheadGone{NodeGen: epoch, Name: name}
 	case "ahead-changed":
-		return machine.AheadStale{Epoch: epoch, Name: name}
+		return machine.AheadStale{NodeGen: epoch, Name: name}
+	case "ahead-silent":
+		return machine.AheadSilent{NodeGen: epoch, Name: name, Version: int32(a.number(p.t, "version", 0))}
+	case "evicted":
+		return machine.Evicted{NodeGen: epoch, Name: name, Fault: fault}
 	case "checked":
-		return machine.Checked{Epoch: epoch, Link: link, Gone: a.names("gone"), Fault: fault}
+		return machine.Checked{NodeGen: epoch, ConnGen: link, Gone: a.names("gone"), Fault: fault}
 	}
-	return machine.Deleted{Epoch: epoch, Fault: fault}
+	return machine.Deleted{NodeGen: epoch, Fault: fault}
 }
 
 // show writes an action, and notes what an answer to it will need.
 func (p *player) show(a machine.Action) string {
+	if line := p.showStrict(a); line != "" {
+		return line
+	}
 	switch a := a.(type) {
 	case machine.Create:
 		return fmt.Sprintf("create session=%d", a.Session)
 	case machine.Recover:
 		return fmt.Sprintf("recover session=%d", a.Session)
 	case machine.ReadOwn:
-		return p.request("read", a.Name, a.Epoch, a.Link) + fmt.Sprintf(" link=%d", a.Link)
+		return p.request("read", a.Name, a.NodeGen, a.ConnGen) + fmt.Sprintf(" link=%d", a.ConnGen)
 	case machine.List:
-		return p.request("list", "", a.Epoch, 0)
+		return p.request("list", "", a.NodeGen, 0)
 	case machine.WatchAhead:
-		return p.request("watch", a.Name, a.Epoch, 0)
+		p.names = a.Names
+		last := len(a.Names) - 1
+		line := p.request("watch", a.Names[last], a.NodeGen, 0)
+		if last > 0 {
+			line += " and ask for " + strings.Join(a.Names[:last], ",")
+		}
+		return line
 	case machine.Check:
-		p.asked["check"] = [2]uint64{a.Epoch, a.Link}
-		return fmt.Sprintf("check %s epoch=%d link=%d", strings.Join(a.Names, ","), a.Epoch, a.Link)
+		p.asked["check"] = [2]uint64{a.NodeGen, a.ConnGen}
+		return fmt.Sprintf("check %s epoch=%d link=%d", strings.Join(a.Names, ","), a.NodeGen, a.ConnGen)
 	case machine.Delete:
-		return p.request("delete", a.Name, a.Epoch, 0)
+		return p.request("delete", a.Name, a.NodeGen, 0)
 	case machine.BeginTerm:
 		p.term = a.Term
 		return fmt.Sprintf("BEGIN term=%d node=%s token=%d session=%d", a.Term, a.Node, a.Token, a.Session)
@@ -234,6 +262,13 @@ func (p *player) showRest(a machine.Action) string {
 			return "renew no more"
 		}
 		return "renew with " + a.Node
+	case machine.Beat:
+		if !a.On {
+			return "beat no more"
+		}
+		return "beat " + a.Node
+	case machine.Evict:
+		return p.request("evict", a.Name, a.NodeGen, 0) + fmt.Sprintf(" version=%d", a.Version)
 	case machine.Backoff:
 		return fmt.Sprintf("backoff %d", a.Failures)
 	case machine.Refuse:
