@@ -1,4 +1,4 @@
-package line
+package queue
 
 import (
 	"errors"
@@ -9,8 +9,9 @@ import (
 	"github.com/zkelection/election/internal/znode"
 )
 
-// Guarded returns a transaction of ops behind the check that the znode own exists, each path completed by full.
-func Guarded(own string, full func(string) string, ops []any) ([]any, error) {
+// FencedOps returns a transaction of ops behind a check that the znode own exists. full
+// completes each path.
+func FencedOps(own string, full func(string) string, ops []any) ([]any, error) {
 	all := []any{&zk.CheckVersionRequest{Path: own, Version: -1}}
 	var errs []error
 	for i, op := range ops {
@@ -29,8 +30,8 @@ func Guarded(own string, full func(string) string, ops []any) ([]any, error) {
 	return all, errors.Join(errs...)
 }
 
-// reroot copies an operation with its path below the chroot, and returns the path as it was given, without the
-// trailing slash that a sequential znode's may have.
+// reroot copies an operation with its path below the chroot. It also returns the path as
+// it was given, without the trailing slash that the path of a sequential znode may have.
 func reroot(op any, full func(string) string) (rooted any, path string, err error) {
 	switch op := op.(type) {
 	case *zk.CreateRequest:
