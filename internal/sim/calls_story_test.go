@@ -19,10 +19,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/zkelection/election"
+	"github.com/zkelection/election/internal/jute"
 	"github.com/zkelection/election/internal/zksim"
 )
 
-// runOnce leads under Run until its context is cancelled, and returns when Run has.
+// runOnce leads under Run until its context is cancelled, and waits for Run.
 func runOnce(s story, x *election.Candidate) {
 	ctx, cancel := context.WithCancel(s.Context())
 	err := x.Run(ctx, func(context.Context, *election.Term) error { cancel(); return nil })
@@ -30,18 +31,20 @@ func runOnce(s story, x *election.Candidate) {
 	require.False(s, x.HasLeadership(), "Run has returned")
 }
 
-// leave closes a candidate and has its work and its callbacks return, which its client does not wait for.
+// leave closes a candidate and waits for its work and its callbacks, for which its client
+// does not wait.
 func leave(s story, x *election.Candidate) {
 	require.NoError(s, x.Close())
 	time.Sleep(2 * time.Minute)
 }
 
-// slowToHear makes a candidate's terms take their time to end.
+// slowToHear makes the end of a candidate's terms slow.
 func slowToHear() election.Option {
-	return election.WithListener(election.ListenerFuncs{OnNotLeader: func(*election.Term) { time.Sleep(50 * time.Millisecond) }})
+	return election.WithListener(election.ListenerFuncs{
+		OnNotLeader: func(*election.Term) { time.Sleep(50 * time.Millisecond) }})
 }
 
-// A program may end when Run does.
+// A program may end as soon as Run returns.
 func TestRunHasLeftTheLineWhenItReturns(t *testing.T) {
 	tell(t, func(s story) {
 		x := s.candidate(s.client("a"))
@@ -83,7 +86,8 @@ func TestACandidateComesBackAfterRunHoweverSoonItIsAsked(t *testing.T) {
 					runOnce(s, x)
 					if told {
 						synctest.Wait()
-						require.Equal(s, election.StateStopping, x.Status().State, "the story is about the time in which the end is told")
+						require.Equal(s, election.StateStopping, x.Status().State,
+							"the story is about the time in which the end is told")
 					}
 					again(s, x)
 					time.Sleep(time.Minute)
@@ -98,7 +102,8 @@ func TestACandidateComesBackAfterRunHoweverSoonItIsAsked(t *testing.T) {
 	}
 }
 
-// Whoever gives its term up goes to the back, also when it wants to stand again before its work has stopped.
+// A candidate that gives up its term goes to the back of the line, even if it is started
+// again before its work has stopped.
 func TestWhoComesBackAfterRunStandsBehindTheNext(t *testing.T) {
 	tell(t, func(s story) {
 		x := s.candidate(s.client("a"), slowToHear())
@@ -145,14 +150,15 @@ func TestALeaderWhoseHealthCheckFailsHandsOnEvenIfItIsWellBeforeItsWorkHasStoppe
 	})
 }
 
-// Two candidates of one client bear one ID and names without a UUID, and the connection dies under both creates: nothing
-// in ZooKeeper tells whose znode is whose.
+// Two candidates of one client have the same ID and names without a UUID, and the
+// connection breaks during both creates. Nothing in ZooKeeper says which znode belongs to
+// which candidate.
 func TestCandidatesThatNothingTellsApartDoNotHoldOneZnode(t *testing.T) {
 	for _, replies := range []int32{1, 2} {
 		tell(t, func(s story) {
 			require.NoError(s, s.e.Create(job, nil))
 			var lost atomic.Int32
-			defer s.e.OnReply(func(r zksim.Reply) bool { return r.Op == zksim.OpCreate && lost.Add(1) <= replies })()
+			defer s.e.OnReply(func(r zksim.Reply) bool { return r.Op == jute.OpCreate && lost.Add(1) <= replies })()
 			a := s.client("a")
 			alike := []election.Option{election.WithNaming(election.ZooKeeperRecipe), election.WithID("same")}
 			x, y := s.candidate(a, alike...), s.candidate(a, alike...)
@@ -170,7 +176,7 @@ func TestCandidatesThatNothingTellsApartDoNotHoldOneZnode(t *testing.T) {
 	}
 }
 
-// An answer that came together with the context's end is an answer.
+// An answer that comes at the moment of the context's end counts.
 func TestGuardTellsAnAnswerFromNone(t *testing.T) {
 	tell(t, func(s story) {
 		require.NoError(s, s.e.Create("/data", nil))
@@ -178,7 +184,7 @@ func TestGuardTellsAnAnswerFromNone(t *testing.T) {
 		require.NoError(s, err)
 		var end atomic.Pointer[context.CancelFunc]
 		defer s.e.OnReply(func(r zksim.Reply) bool {
-			if cancel := end.Load(); cancel != nil && r.Op == zksim.OpMulti {
+			if cancel := end.Load(); cancel != nil && r.Op == jute.OpMulti {
 				go (*cancel)()
 			}
 			return false
@@ -200,7 +206,8 @@ func TestGuardOfTooMuchSaysThatNothingWasSent(t *testing.T) {
 	tell(t, func(s story) {
 		term, err := s.candidate(s.client("a")).Await(s.Context())
 		require.NoError(s, err)
-		_, err = term.Guard(s.Context(), &zk.CreateRequest{Path: "/big", Data: make([]byte, 2<<20), Acl: zk.WorldACL(zk.PermAll)})
+		_, err = term.Guard(s.Context(), &zk.CreateRequest{Path: "/big", Data: make([]byte, 2<<20),
+			Acl: zk.WorldACL(zk.PermAll)})
 		require.ErrorIs(s, err, zk.ErrShortBuffer)
 		require.ErrorContains(s, err, "nothing was sent")
 		require.NotErrorIs(s, err, election.ErrDisconnected)
@@ -256,7 +263,7 @@ func TestAListenerThatIsRemovedIsToldNothingMore(t *testing.T) {
 		require.NoError(s, err)
 		synctest.Wait()
 		require.EqualValues(s, 1, began.Load())
-		require.NoError(s, x.Resign(s.Context())) // its end waits behind the callback that runs
+		require.NoError(s, x.Resign(s.Context())) // the notification of its end waits for the callback that runs
 		remove()
 		time.Sleep(time.Hour)
 		assert.True(s, x.HasLeadership(), "again")
@@ -273,7 +280,7 @@ func TestAClosedClientsZnodesGoWithItsSession(t *testing.T) {
 		}
 		var deletes atomic.Int32
 		defer s.e.OnReply(func(r zksim.Reply) bool {
-			if r.Op == zksim.OpDelete {
+			if r.Op == jute.OpDelete {
 				deletes.Add(1)
 			}
 			return false
@@ -285,32 +292,21 @@ func TestAClosedClientsZnodesGoWithItsSession(t *testing.T) {
 	})
 }
 
-// lastState is a Metrics that keeps the state it heard of last.
-type lastState struct {
-	mu sync.Mutex
-	is election.State
-}
-
-func (*lastState) TermBegan(*election.Term)                {}
-func (*lastState) TermEnded(*election.Term, time.Duration) {}
-func (*lastState) Failed(error)                            {}
-func (l *lastState) StateChanged(_, to election.State) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.is = to
-}
-
-func TestMetricsHearOfTheEndWhenTheClientIsClosed(t *testing.T) {
+func TestTracesHearOfTheEndWhenTheClientIsClosed(t *testing.T) {
 	tell(t, func(s story) {
-		a := s.client("a")
+		var heard election.State
+		a := s.client("a", election.WithTrace(&election.Trace{StateChanged: func(info election.StateChangedInfo) {
+			if info.ID == "x" {
+				heard = info.To
+			}
+		}}))
 		s.start(a)
-		var heard lastState
-		x := s.start(a, election.WithMetrics(&heard))
+		x := s.start(a, election.WithID("x"))
 		time.Sleep(time.Minute)
 		require.NoError(s, a.Close())
 		synctest.Wait()
 		assert.Equal(s, election.StateClosed, x.Status().State)
-		assert.Equal(s, election.StateClosed, heard.is)
+		assert.Equal(s, election.StateClosed, heard)
 		assert.Equal(s, time.Now(), x.Status().Since)
 	})
 }
@@ -336,8 +332,7 @@ type halting struct {
 }
 
 func (c halting) Write(b []byte) (int, error) {
-	const opGetData = 4
-	if len(b) > 12 && binary.BigEndian.Uint32(b[8:]) == opGetData {
+	if len(b) > 12 && jute.Op(binary.BigEndian.Uint32(b[8:])) == jute.OpGetData {
 		c.before()
 	}
 	return c.Conn.Write(b)
@@ -347,11 +342,13 @@ func TestLeaderFindsSomebodyWhereSomebodyStandsAtEveryMoment(t *testing.T) {
 	tell(t, func(s story) {
 		a := s.client("a")
 		first, second := s.start(a), s.candidate(a)
-		swap := sync.OnceFunc(func() { // everybody listed leaves before being read, and somebody has come before that
+		// All listed candidates leave before they are read, and another one has come before that.
+		swap := sync.OnceFunc(func() {
 			require.NoError(s, second.Start(s.Context()))
 			require.NoError(s, first.Shutdown(s.Context()))
 		})
-		reader := s.client("reader", election.WithDialer(func(network, address string, timeout time.Duration) (net.Conn, error) {
+		reader := s.client("reader", election.WithDialer(func(network, address string,
+			timeout time.Duration) (net.Conn, error) {
 			conn, err := s.e.DialerFor("reader")(network, address, timeout)
 			return halting{conn, swap}, err
 		}))

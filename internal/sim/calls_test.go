@@ -24,16 +24,22 @@ import (
 	"github.com/zkelection/election"
 )
 
-// TestAnyOrderOfCallsKeepsTheContract plays storms, each drawn from one seed: every call that a candidate x has, many
-// at a time and given up at any moment, while its health, znode, session and connection come and go. A second one, y,
-// stands by, on a client of its own or on x's, there under the same identity and names without a UUID.
+// TestAnyOrderOfCallsKeepsTheContract plays storms, each drawn from one seed. A storm
+// makes all calls of a candidate x, many at a time, and gives them up at any moment,
+// while x's health, znode, session and connection come and go. A second candidate, y,
+// waits for x's place. It has its own client, or it shares x's client, with the same ID
+// and with names without a UUID.
 //
-// It judges each call: it returns within 100 ms of its context's end (Run, of its work's), with that context's error
-// or a documented one. Listeners and metrics hear of terms and states in order and in pairs; two works never run at
-// once. After the storm and a Start there are two znodes and one leader, all who can be asked say the same, and no old
-// error is shown. Once x has left, its znode is gone, everybody was told, further calls say so, and y leads.
+// Each call must return within 100 ms of the end of its context (Run: of its work), with
+// that context's error or a documented one. Listeners and the trace must be notified of
+// terms and states in order and in pairs. Two works may never run at once, and y may not
+// lead while x's term is held, unless x has lost its znode by a fault. After the
+// storm and a Start there must be two znodes and one leader, every view of the line must
+// be the same, and no old error may be shown. Once x has left, its znode must be gone,
+// all listeners must have been notified, further calls must say so, and y must lead.
 //
-// A storm that fails prints its log, and its seed for -sim.seed, with which x logs too. SIM_SCHEDULES=N plays N storms.
+// A storm that fails prints its log and its seed. With -sim.seed x logs, too.
+// SIM_SCHEDULES=N plays N storms.
 func TestAnyOrderOfCallsKeepsTheContract(t *testing.T) {
 	if *oneSeed != 0 {
 		playStorm(t, *oneSeed)
@@ -68,30 +74,31 @@ func playStorm(t *testing.T, seed uint64) {
 	})
 }
 
-// storm is what x goes through. It is the judges' T: see Errorf.
+// storm is the state of one storm. Checks use it as their T: see Errorf.
 type storm struct {
 	story
-	seed    uint64
-	r       *rand.Rand // the story's goroutine alone draws from it
-	plug    *plug      // of client
-	client  *election.Client
-	x, y    *election.Candidate
-	late    atomic.Int64 // nanoseconds that whatever client reads comes late
-	sick    atomic.Bool
-	works   atomic.Int32
-	calls   sync.WaitGroup
-	told    []*pairing // x's listeners, from the start on
-	metrics *pairing
-	others  int // znodes beside x's client's
-	began   time.Time
+	seed      uint64
+	r         *rand.Rand // only the story's goroutine draws from it
+	plug      *plug      // of client
+	client    *election.Client
+	x, y      *election.Candidate
+	late      atomic.Int64 // how late the client's reads are, in nanoseconds
+	sick      atomic.Bool
+	works     atomic.Int32
+	taken     atomic.Int64 // when x last lost its znode to something other than its calls, since began
+	calls     sync.WaitGroup
+	listeners []*pairing // x's listeners from the beginning
+	traced    *tracked   // nil if x and y share a client: their ID is the same, so a trace cannot tell them apart
+	others    int        // znodes beside x's client's
+	began     time.Time
 
 	mu  sync.Mutex // guards log
 	log []string
 }
 
 var kindsOfCalls = []func(*storm){
-	(*storm).start, (*storm).await, (*storm).run, (*storm).run, (*storm).resign, (*storm).guard, (*storm).look,
-	(*storm).addListener, (*storm).resignY, (*storm).sicken, (*storm).heal, (*storm).deleteZnode, (*storm).expire,
+	(*storm).start, (*storm).await, (*storm).run, (*storm).run, (*storm).resign, (*storm).guard, (*storm).hold,
+	(*storm).look, (*storm).addListener, (*storm).resignY, (*storm).sicken, (*storm).heal, (*storm).deleteZnode, (*storm).expire,
 	(*storm).unplug,
 }
 
@@ -100,13 +107,18 @@ func newStorm(s story, seed uint64) *storm {
 	c.plug = &plug{dial: c.dial}
 	c.late.Store(int64(pick(c.r, 1, 10, 50) * int(time.Millisecond)))
 	require.NoError(c, s.e.Create("/data", nil))
+	sharing, trace := c.oneIn(3), &election.Trace{}
+	if !sharing {
+		c.traced = newTracked(func(format string, args ...any) { assert.Fail(c, fmt.Sprintf(format, args...)) })
+		trace = c.traced.trace()
+	}
 	if c.oneIn(3) {
-		c.client = s.adopt(c.plug.Dial)
+		c.client = s.adopt(c.plug.Dial, election.WithTrace(trace))
 	} else {
-		c.client = s.client("a", election.WithDialer(c.plug.Dial))
+		c.client = s.client("a", election.WithDialer(c.plug.Dial), election.WithTrace(trace))
 	}
 	ys, same := s.client("b"), []election.Option(nil)
-	if c.oneIn(3) {
+	if sharing {
 		ys, c.others = c.client, 0
 		same = []election.Option{election.WithNaming(election.ZooKeeperRecipe), election.WithID("same")}
 	}
@@ -123,8 +135,10 @@ func (c *storm) dial(network, address string, timeout time.Duration) (net.Conn, 
 	return lateConn{conn, &c.late}, err
 }
 
-// lateConn lets calls be given up while their answers are under way. It also keeps the driver from a data race, as
-// otherwise only Connect does (internal/session/wire.go, pass): no answer comes before the watches have been set again.
+// lateConn delays reads, so that calls are given up while their answers are on the way.
+// It also protects the driver from a data race, which otherwise only Connect does
+// (internal/session/zxid.go): no answer comes before the watches have been set
+// again.
 type lateConn struct {
 	net.Conn
 	by *atomic.Int64
@@ -133,7 +147,7 @@ type lateConn struct {
 func (l lateConn) Read(b []byte) (int, error) {
 	n, err := l.Conn.Read(b)
 	time.Sleep(time.Duration(l.by.Load()))
-	l.by.Load() // after Write's, which the race detector does not know from the clock
+	l.by.Load() // orders this after Write for the race detector, which does not know the clock
 	return n, err
 }
 
@@ -142,18 +156,19 @@ func (l lateConn) Write(b []byte) (int, error) {
 	return l.Conn.Write(b)
 }
 
-// options are x's: whom it tells, and what may end its terms.
+// options returns x's options: its listeners, and what may end its terms.
 func (c *storm) options() (opts []election.Option) {
 	add := func(when bool, o election.Option) {
 		if when {
 			opts = append(opts, o)
 		}
 	}
-	c.metrics = &pairing{c: c, name: "metrics", state: election.StateIdle}
-	c.told = []*pairing{{c: c, name: "prompt"}, {c: c, name: "slow", slow: 60 * time.Millisecond}}
-	add(true, election.WithMetrics(c.metrics))
-	add(true, election.WithListener(c.told[0]))
-	add(true, election.WithListener(c.told[1]))
+	c.listeners = []*pairing{{c: c, name: "prompt"}, {c: c, name: "slow", slow: 60 * time.Millisecond}}
+	add(true, election.WithListener(c.listeners[0]))
+	add(true, election.WithListener(c.listeners[1]))
+	if c.traced != nil {
+		opts = append(opts, election.WithListener(c.traced))
+	}
 	add(c.oneIn(2), election.WithHealthCheck(700*time.Millisecond, c.health))
 	add(c.oneIn(3), election.WithStepDownOnDisconnect())
 	add(c.oneIn(3), election.WithMaxTerm(5*time.Second))
@@ -178,13 +193,13 @@ func (c *storm) note(format string, args ...any) {
 	c.log = append(c.log, fmt.Sprintf("%10.3fs  ", time.Since(c.began).Seconds())+fmt.Sprintf(format, args...))
 }
 
-// Write is where x logs.
+// Write takes x's log.
 func (c *storm) Write(b []byte) (int, error) {
 	c.note("        %s", strings.TrimSpace(string(b)))
 	return len(b), nil
 }
 
-// Errorf adds to a failure how to play it again, and the log, from the last failure on.
+// Errorf adds to a failure how to play it again, and the log since the last failure.
 func (c *storm) Errorf(format string, args ...any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -192,8 +207,9 @@ func (c *storm) Errorf(format string, args ...any) {
 	c.log = nil
 }
 
-// call makes a call on a goroutine of its own, and judges when it returns, and with what: nil, its context's error once
-// that has ended, or one of those expected. more is how much longer than its context it may take.
+// call makes a call on its own goroutine, and checks when it returns and what: nil, its
+// context's error once that has ended, or one of the expected errors. more is how much
+// longer than its context the call may take.
 func (c *storm) call(name string, more time.Duration, f func(context.Context) error, expected ...error) {
 	d := c.ms(6000)
 	c.note("%s for %v", name, d)
@@ -219,7 +235,7 @@ func (c *storm) await() {
 }
 
 func (c *storm) run() {
-	takes, byItself, resigns := c.ms(800), c.oneIn(2), c.oneIn(4)
+	takes, byItself, resigns := c.ms(800), c.oneIn(2), pick(c.r, noResign, noResign, resignOwn, resignForeign)
 	c.call("Run", takes, func(ctx context.Context) error {
 		err := c.x.Run(ctx, func(ctx context.Context, _ *election.Term) error {
 			c.work(ctx, takes, byItself, resigns)
@@ -232,12 +248,28 @@ func (c *storm) run() {
 	})
 }
 
-// work ends by itself or when it is told to, and takes its time for it.
-func (c *storm) work(ctx context.Context, takes time.Duration, byItself, resigns bool) {
+// resigning says whether the work resigns, and with which context.
+type resigning int
+
+const (
+	noResign resigning = iota
+	resignOwn
+	resignForeign
+)
+
+// work ends by itself or when its context does, and takes some time for that.
+func (c *storm) work(ctx context.Context, takes time.Duration, byItself bool, resigns resigning) {
 	assert.EqualValues(c, 1, c.works.Add(1), "works at once")
 	defer c.works.Add(-1)
-	if resigns {
+	switch resigns {
+	case resignOwn:
 		assert.NoError(c, c.x.Resign(ctx))
+	case resignForeign:
+		foreign, cancel := context.WithTimeout(context.Background(), time.Hour)
+		defer cancel()
+		assert.NoError(c, c.x.Resign(foreign), "with a context that knows nothing of the work")
+	}
+	if resigns != noResign {
 		assert.Error(c, ctx.Err(), "the context of work that resigned")
 	}
 	if !byItself {
@@ -246,7 +278,7 @@ func (c *storm) work(ctx context.Context, takes time.Duration, byItself, resigns
 	time.Sleep(takes)
 }
 
-// guard writes what is refused even while the term lasts.
+// guard makes a write that is refused even while the term lasts.
 func (c *storm) guard() {
 	term := c.x.Term()
 	if term == nil {
@@ -259,7 +291,31 @@ func (c *storm) guard() {
 	}, election.ErrTermOver, zk.ErrBadVersion, election.ErrDisconnected)
 }
 
-// look asks who stands.
+// hold works outside of Run for a while. Nobody else leads meanwhile, unless x's znode
+// was taken away. Until its lease ends, x may not know that it was.
+func (c *storm) hold() {
+	unaware, takes := time.Since(c.began)-timeout/3, c.ms(3000)
+	term := c.x.Term()
+	release, err := term.Hold()
+	c.note("Hold for %v: %v", takes, err)
+	if err != nil {
+		assert.ErrorIs(c, err, election.ErrTermOver)
+		assert.True(c, term == nil || errors.Is(err, term.Err()), "%v", err)
+		release()
+		return
+	}
+	c.calls.Go(func() {
+		time.Sleep(takes)
+		if c.y.HasLeadership() {
+			assert.GreaterOrEqual(c, time.Duration(c.taken.Load()), unaware, "y leads while x's term is held")
+		}
+		c.note("    released after %v", takes)
+		release()
+		release()
+	})
+}
+
+// look reads the line.
 func (c *storm) look() {
 	c.call("Leader", 0, func(ctx context.Context) error {
 		first, err := c.client.Leader(ctx, job)
@@ -280,16 +336,22 @@ func (c *storm) addListener() {
 	time.AfterFunc(c.ms(6000), remove)
 }
 
-func (c *storm) resignY()     { c.note("y resigns: %v", c.y.Resign(c.Context())) }
-func (c *storm) sicken()      { c.note("x falls ill"); c.sick.Store(true) }
-func (c *storm) heal()        { c.note("x is well"); c.sick.Store(false) }
-func (c *storm) deleteZnode() { c.note("x's znode is deleted: %v", c.e.Delete(c.x.Status().Znode)) }
+func (c *storm) resignY() { c.note("y resigns: %v", c.y.Resign(c.Context())) }
+func (c *storm) sicken()  { c.note("x falls ill"); c.sick.Store(true) }
+func (c *storm) heal()    { c.note("x is well"); c.sick.Store(false) }
+func (c *storm) deleteZnode() {
+	c.taken.Store(int64(time.Since(c.began)))
+	c.note("x's znode is deleted: %v", c.e.Delete(c.x.Status().Znode))
+}
 func (c *storm) expire() {
+	c.taken.Store(int64(time.Since(c.began)))
 	c.note("x's session expires: %v", c.e.ExpireSession(c.x.Status().SessionID))
 }
 
-// unplug leaves x's client without a connection, often for longer than a lease lasts, or a session.
+// unplug breaks the connection of x's client, often for longer than its lease or its
+// session lasts.
 func (c *storm) unplug() {
+	c.taken.Store(int64(time.Since(c.began)))
 	c.note("x is unplugged")
 	c.plug.pull()
 	time.Sleep(c.ms(12000))
@@ -297,7 +359,7 @@ func (c *storm) unplug() {
 	c.plug.putBack()
 }
 
-// calm judges what the storm leaves behind.
+// calm checks the state after the storm.
 func (c *storm) calm() {
 	c.sick.Store(false)
 	c.note("calm: %v", c.x.Status())
@@ -305,17 +367,19 @@ func (c *storm) calm() {
 	defer cancel()
 	require.NoError(c, c.x.Start(ctx))
 	time.Sleep(15 * time.Second)
-	c.late.Store(0) // judges ask several at one instant
+	c.late.Store(0) // checks make several calls at one instant
 	for minute := 0; minute < 10 && !c.Failed(); minute++ {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		c.judgeLine()
-		assert.Equal(c, c.x.Status().State, c.metrics.state, "what metrics were told")
+		if c.traced != nil {
+			assert.Equal(c, c.x.Status().State, c.traced.state, "the state that the trace was notified of")
+		}
 		assert.Empty(c, c.x.Status().LastError)
 	}
 }
 
-// judgeLine looks whether all who know of the line say the same.
+// judgeLine checks that all views of the line are the same.
 func (c *storm) judgeLine() {
 	leader, other := c.x.Status(), c.y.Status()
 	if other.Leading {
@@ -332,7 +396,7 @@ func (c *storm) judgeLine() {
 	assert.Equal(c, line[0], first)
 }
 
-// leave takes x out of the line, or closes its client, or both at once.
+// leave makes x leave, or closes its client, or both at once.
 func (c *storm) leave() {
 	how, left := pick(c.r, "Shutdown", "Close", "client's Close", "client's Close during Shutdown"), 1
 	c.note("x leaves by %s", how)
@@ -356,12 +420,16 @@ func (c *storm) leave() {
 	c.judgeEnd()
 }
 
-// judgeEnd looks whether all who were to be told that x has left were, and those are who ask.
+// judgeEnd checks that all listeners were notified that x has left, and that later calls
+// say so.
 func (c *storm) judgeEnd() {
-	for _, p := range append(c.told, c.metrics) {
-		assert.Nil(c, p.term, "%s: the end of this was not told", p.name)
+	for _, p := range c.listeners {
+		assert.Nil(c, p.term, "%s: not notified of the end of this term", p.name)
 	}
-	assert.Equal(c, election.StateClosed, c.metrics.state)
+	if c.traced != nil {
+		c.traced.judge()
+		assert.Equal(c, election.StateClosed, c.traced.state)
+	}
 	_, await := c.x.Await(c.Context())
 	run := c.x.Run(c.Context(), func(context.Context, *election.Term) error { return nil })
 	for _, err := range []error{await, run, c.x.Start(c.Context()), c.x.Resign(c.Context())} {
@@ -371,25 +439,21 @@ func (c *storm) judgeEnd() {
 	assert.NoError(c, c.x.Shutdown(c.Context()))
 }
 
-// pairing is a listener, or metrics, that looks whether it is told of everything by turns, one at a time.
+// pairing is a listener that checks that notifications alternate and do not overlap.
 type pairing struct {
-	c     *storm
-	name  string
-	slow  time.Duration // IsLeader; NotLeader takes half of it
-	busy  atomic.Bool
-	term  *election.Term // told of, and not of its end; no lock: calls do not overlap, and judges wait till all is quiet
-	state election.State // likewise
+	c    *storm
+	name string
+	slow time.Duration // IsLeader; NotLeader takes half of it
+	busy atomic.Bool
+	term *election.Term // notified of, and not yet of its end; no lock: calls do not overlap, and checks wait for them
 }
 
-func (p *pairing) IsLeader(t *election.Term)                   { p.turn(nil, t, p.slow) }
-func (p *pairing) NotLeader(t *election.Term)                  { p.turn(t, nil, p.slow/2) }
-func (p *pairing) TermBegan(t *election.Term)                  { p.turn(nil, t, 0) }
-func (p *pairing) TermEnded(t *election.Term, _ time.Duration) { p.turn(t, nil, 0) }
-func (*pairing) Failed(error)                                  {}
+func (p *pairing) IsLeader(t *election.Term)  { p.turn(nil, t, p.slow) }
+func (p *pairing) NotLeader(t *election.Term) { p.turn(t, nil, p.slow/2) }
 
 func (p *pairing) turn(from, to *election.Term, takes time.Duration) {
 	defer p.enter()()
-	assert.Same(p.c, from, p.term, "%s: told out of turn", p.name)
+	assert.Same(p.c, from, p.term, "%s: notified out of turn", p.name)
 	if from != nil {
 		assert.Error(p.c, from.Err(), p.name)
 		assert.Error(p.c, from.Context().Err(), p.name)
@@ -398,13 +462,7 @@ func (p *pairing) turn(from, to *election.Term, takes time.Duration) {
 	time.Sleep(takes)
 }
 
-func (p *pairing) StateChanged(from, to election.State) {
-	defer p.enter()()
-	assert.Equal(p.c, p.state, from, "%s: told of %v out of turn", p.name, to)
-	p.state = to
-}
-
 func (p *pairing) enter() (leave func()) {
-	assert.True(p.c, p.busy.CompareAndSwap(false, true), "%s: told while it is being told", p.name)
+	assert.True(p.c, p.busy.CompareAndSwap(false, true), "%s: notified while a notification runs", p.name)
 	return func() { p.busy.Store(false) }
 }

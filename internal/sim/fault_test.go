@@ -5,20 +5,22 @@ import (
 	"strings"
 	"time"
 
+	"github.com/zkelection/election/internal/jute"
 	"github.com/zkelection/election/internal/zksim"
 )
 
-// fault is one thing that happens to the ensemble, the network, or the candidates.
+// fault is one fault of the ensemble, the network, or the candidates.
 type fault struct {
 	name string
 	do   func(w *world)
 }
 
-// Faults that a mutation needs by themselves.
+// Faults that a mutation needs alone, as values of -sim.focus.
 const (
 	falseExpiry = "false expiry"
 	slowQuorum  = "slow quorum"
 	wakeCutOff  = "wake cut off"
+	grantedLess = "granted less"
 )
 
 var faults = []fault{
@@ -50,29 +52,56 @@ var faults = []fault{
 	{"delay servers", func(w *world) { w.e.Delay(w.server(), w.server(), 0, w.ms(500)) }},
 	{"lag", func(w *world) { w.e.Lag(w.id(), 0, w.ms(3000)) }},
 	{"slow disk", func(w *world) { w.e.SlowDisk(w.id(), 0, w.ms(1000)) }},
+	{"greet slowly", func(w *world) { w.e.GreetSlowly(w.id(), 0, w.ms(6000)) }},
 	{"lose a reply", func(w *world) { w.loseReply() }},
 	{"lose a reply", func(w *world) { w.loseReply() }},
+	{"overload", func(w *world) { w.overload() }},
 	{"reset connection", func(w *world) { pick(w.r, w.players...).reset() }},
 	{"expire session", func(w *world) { w.expire() }},
 	{"delete znode", func(w *world) { w.deleteOne() }},
 	{"delete path", func(w *world) { w.deleteAll() }},
+	{"lose all data", func(w *world) { w.wipe() }},
+	{"greet a client and never serve it", func(w *world) { w.mute() }},
 	{falseExpiry, func(w *world) { w.falseExpiry() }},
 	{slowQuorum, func(w *world) { w.slowQuorum() }},
 	{wakeCutOff, func(w *world) { w.wakeCutOff() }},
+	{grantedLess, func(w *world) { w.grantedLess() }},
+	{"grant", func(w *world) { w.e.Grant(w.timeout / time.Duration(1<<w.r.IntN(4))) }},
+	{"leader's pings stall", func(w *world) { w.stallPings() }},
 	{"resign", func(w *world) { w.resign() }},
 	{"candidate leaves", func(w *world) { w.swap() }},
 	{"candidate leaves", func(w *world) { w.swap() }},
 }
 
-// strike lets one fault happen.
+// strike makes one fault happen.
 func (w *world) strike() {
 	f := pick(w.r, faults...)
 	if i := slices.IndexFunc(faults, func(f fault) bool { return f.name == *focus }); i >= 0 {
 		f = faults[i]
 	}
+	if w.spares(f) {
+		return
+	}
+	if w.operated && w.r.IntN(5) == 0 {
+		f = pick(w.r, operators...)
+	}
 	w.note("%s", f.name)
 	w.counts.Faults[f.name]++
+	w.setStruck(true)
 	f.do(w)
+}
+
+// spares reports whether a fault does not happen in this world. If the record of the last
+// reign goes with the path, its successor waits by its own session timeout (see package
+// reign). So all candidates must have the same.
+func (w *world) spares(f fault) bool {
+	switch f.name {
+	case "grant", grantedLess:
+		return w.strict && w.oneTimeout
+	case "delete path", "lose all data":
+		return w.strict && !w.oneTimeout
+	}
+	return false
 }
 
 func (w *world) id() int                { return 1 + w.r.IntN(w.servers) }
@@ -80,23 +109,26 @@ func (w *world) server() string         { return zksim.ServerName(w.id()) }
 func (w *world) someone() string        { return pick(w.r, w.players...).name }
 func (w *world) ms(n int) time.Duration { return time.Duration(w.r.IntN(n)) * time.Millisecond }
 
-// pause is what virtual time can do of a process's pause: nothing comes in or goes out for part of a session timeout,
-// or a little more, and then what was on its way arrives.
+// pause imitates the pause of a process in virtual time. Nothing comes in or goes out for
+// part of a session timeout, or a little more, and then everything that was on its way
+// arrives.
 func (w *world) pause() {
 	w.freeze(pick(w.r, w.players...), w.timeout/20*time.Duration(1+w.r.IntN(25)))
 }
 
-// pauseLeader pauses the candidate that led last for the time after which most can go wrong: its connection lives just
-// long enough to wake up on, and its session is about to end.
+// pauseLeader pauses the candidate that led last for the most dangerous time: its
+// connection just survives the pause, and its session is about to end.
 func (w *world) pauseLeader() {
 	if p := w.leading(); p != nil {
 		w.freeze(p, w.timeout*time.Duration(500+w.r.IntN(180))/1000)
 	}
 }
 
-// wakeCutOff pauses the candidate that led last for about as long as its connection bears, and parts its server from
-// the others right after it has woken up. Its proof is answered then, perhaps one that has waited all that time, but no
-// touch of its session is passed on any more: the newest that the ensemble's leader has heard of is as old as can be.
+// wakeCutOff pauses the candidate that led last for about as long as its connection
+// survives, and cuts its server off from the others right after the candidate has woken
+// up. Its proof is then answered, perhaps one that has waited all that time. But no touch
+// of its session is passed on any more, so the newest touch that the ensemble's leader
+// has received is as old as possible.
 func (w *world) wakeCutOff() {
 	p := w.leading()
 	if p == nil {
@@ -110,7 +142,8 @@ func (w *world) wakeCutOff() {
 	w.heal()
 }
 
-// isolateLeaders parts the server of the candidate that led last from the others; it goes on answering its clients.
+// isolateLeaders cuts off the server of the candidate that led last from the other
+// servers. The server goes on answering its clients.
 func (w *world) isolateLeaders() {
 	p := w.leading()
 	if p == nil {
@@ -138,35 +171,52 @@ func (w *world) freeze(p *player, d time.Duration) {
 		w.e.Cut(p.name, zksim.ServerName(id))
 	}
 	time.AfterFunc(d, func() {
-		w.mu.Lock()
-		dead := p.dead
-		w.mu.Unlock()
-		for id := 1; id <= w.servers && !dead; id++ {
+		for id := 1; id <= w.servers && !w.isDead(p); id++ {
 			w.e.Heal(p.name, zksim.ServerName(id))
+		}
+		if w.isDead(p) { // perhaps only since the last look
+			w.cutOff(p)
 		}
 	})
 }
 
-// heal joins the network again, the dead left out.
-func (w *world) heal() {
-	w.e.HealAll()
+func (w *world) isDead(p *player) bool {
 	w.mu.Lock()
-	dead := slices.DeleteFunc(slices.Clone(w.everyone), func(p *player) bool { return !p.dead })
-	w.mu.Unlock()
-	for _, p := range dead {
-		w.cutOff(p)
+	defer w.mu.Unlock()
+	return p.dead
+}
+
+// heal undoes all cuts, except for players that have crashed. Those stay cut off all the
+// time: what waits in the network would else revive them.
+func (w *world) heal() {
+	w.mu.Lock()
+	var dead []string
+	for _, p := range w.everyone {
+		if p.dead {
+			dead = append(dead, p.name)
+		}
 	}
+	w.mu.Unlock()
+	w.e.HealAll(dead...)
 }
 
 // calm ends all faults.
 func (w *world) calm() {
 	w.note("all faults end")
+	w.setStruck(false)
+	w.e.Grant(w.timeout)
+	w.e.StallPings(false)
 	w.heal()
+	w.relieve()
+	for _, p := range w.everyone {
+		w.e.Unmute(p.name)
+	}
 	for id := 1; id <= w.servers; id++ {
 		w.e.Thaw(id)
 		w.e.Restart(id)
 		w.e.Lag(id, 0, 0)
 		w.e.SlowDisk(id, 0, 0)
+		w.e.GreetSlowly(id, 0, 0)
 		for to := 1; to <= w.servers; to++ {
 			w.e.Delay(zksim.ServerName(id), zksim.ServerName(to), 0, 0)
 		}
@@ -178,13 +228,14 @@ func (w *world) calm() {
 }
 
 func (w *world) loseReply() {
-	op := pick(w.r, zksim.OpCreate, zksim.OpCreate, zksim.OpDelete, zksim.OpMulti, zksim.OpGetData, zksim.OpGetChildren2,
-		zksim.OpSync, zksim.OpCreateSession, zksim.OpSetWatches, zksim.OpCreateContainer)
+	op := pick(w.r, jute.OpCreate, jute.OpCreate, jute.OpDelete, jute.OpMulti, jute.OpGetData,
+		jute.OpGetChildren2,
+		jute.OpSync, jute.OpCreateSession, jute.OpSetWatches, jute.OpCreateContainer)
 	remove := w.e.LoseReply(func(r zksim.Reply) bool { return r.Op == op })
 	time.AfterFunc(5*time.Second, remove)
 }
 
-// expire ends a session before its time, which takes its znodes along as an operator's deletion would.
+// expire ends a session early. That removes its znodes, as an operator's deletion would.
 func (w *world) expire() {
 	all := w.e.Sessions()
 	if len(all) == 0 {
@@ -197,7 +248,7 @@ func (w *world) expire() {
 			czxids = append(czxids, n.Stat.Czxid)
 		}
 	}
-	end := func(ended bool) { // its znodes that are still on their way go, too
+	end := func(ended bool) { // its znodes that are being created go, too
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.ended[id] = ended
@@ -210,7 +261,8 @@ func (w *world) expire() {
 	})
 }
 
-// deleteOne is an operator who deletes a candidate's znode; of the leader's, G1 then promises nothing.
+// deleteOne deletes a candidate's znode as an operator. If it is the leader's, G1
+// promises nothing for that term.
 func (w *world) deleteOne() {
 	if names := w.e.Children(path); len(names) > 0 {
 		w.deleteByHand(path + "/" + pick(w.r, names...))
@@ -223,8 +275,8 @@ func (w *world) deleteByHand(p string) {
 	}
 }
 
-// byHandWhile marks znodes as deleted by hand before they are, since candidates may hear of it first, and takes that back
-// for a deletion that fails.
+// byHandWhile marks znodes as deleted by hand before it deletes them, because candidates
+// may be notified first. It removes the mark if the deletion fails.
 func (w *world) byHandWhile(czxids []int64, remove func() bool) {
 	mark := func(by int) {
 		w.mu.Lock()
@@ -252,8 +304,9 @@ func (w *world) deleteAll() {
 	_ = w.e.DeleteTree(strings.TrimSuffix(path, "/job"))
 }
 
-// falseExpiry parts the ensemble's leader from the others until it has expired their clients' sessions, which no quorum
-// confirms, and has those clients ask it: they are told that their session is over while its znodes live on.
+// falseExpiry cuts the ensemble's leader off from the others until it has expired their
+// clients' sessions, which no quorum confirms. Then it lets those clients connect to that
+// leader, which says that their session is over although its znodes still exist.
 func (w *world) falseExpiry() {
 	id := w.e.Leader()
 	if id == 0 {
@@ -261,7 +314,7 @@ func (w *world) falseExpiry() {
 	}
 	w.e.Isolate(id)
 	time.Sleep(w.timeout + w.tick + w.ms(2000))
-	for range 4 { // as many tries as it takes to come by the leader
+	for range 4 { // enough tries to reach the leader
 		for _, p := range w.players {
 			if w.r.IntN(2) == 0 {
 				p.reset()
@@ -269,7 +322,7 @@ func (w *world) falseExpiry() {
 		}
 		time.Sleep(w.ms(800))
 	}
-	w.e.Crash(id) // nobody has heard of the expiry, and nobody will: what was sent waits until the others have moved on
+	w.e.Crash(id) // the other servers never receive the expiry: it is held until they follow another leader
 	for _, p := range w.players {
 		w.hearLate(p, w.ms(300))
 	}
@@ -278,8 +331,9 @@ func (w *world) falseExpiry() {
 	w.heal()
 }
 
-// slowQuorum has an operator delete znodes while servers hear each other late, and resets connections while the new
-// znodes are on their way: the answers are lost, and what was asked for comes later.
+// slowQuorum deletes znodes as an operator while messages between servers are slow, and
+// resets connections while the new znodes are being created. The answers are lost, and
+// the znodes appear later.
 func (w *world) slowQuorum() {
 	late := w.ms(600)
 	for from := 1; from <= w.servers; from++ {
@@ -323,7 +377,8 @@ func (w *world) resignOne(p *player) {
 	}()
 }
 
-// swap lets one leave and another come, or only one of both, within 2 to 6 players.
+// swap makes one player leave and another join, or only one of the two, so that there are
+// 2 to 6 players.
 func (w *world) swap() {
 	if len(w.players) > 2 {
 		w.leave(pick(w.r, w.players...))
