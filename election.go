@@ -1,562 +1,384 @@
-// Package election elects one leader among the copies of a service, on Apache ZooKeeper.
+// Package election elects one leader among the replicas of a service, on Apache
+// ZooKeeper.
 //
-// A Candidate stands at an election path. It waits for its turn with Await, does its work under Run, or hears of
-// leadership through a Listener:
+// A [Candidate] takes part in the election at one path. [Candidate.Await] waits until it
+// leads, [Candidate.Run] runs a function while it leads, and a [Listener] is notified
+// when it begins and ceases to lead:
 //
 //	client, err := election.Connect(ctx, "zk1:2181,zk2:2181,zk3:2181/my-app")
 //	candidate, err := election.NewCandidate(client, "/nightly-job")
 //	err = candidate.Run(ctx, func(ctx context.Context, term *election.Term) error {
-//		return runJob(ctx, term.Token())
+//		return runJobs(ctx, term.Token()) // until ctx is done
 //	})
+//
+// Run leaves the election when its function returns while the term lasts, and another
+// replica then leads. A function that is to run on one replica for good loops until ctx
+// is done.
 //
 // # What is not promised
 //
-// A leader may be paused between its check and its act: no election can prevent that its last write arrives when
-// the next leader is already in office. Only the resource can, by remembering the largest fencing token it has seen and
-// refusing smaller ones (Term.Token), or ZooKeeper, for what is kept there (Term.Guard).
+// A leader may be paused between its check that it leads and its write. No election can keep
+// that write from arriving when the next leader already leads. Two things can. The resource
+// can remember the largest fencing token that it has seen, and refuse smaller ones
+// ([Term.Token]). For data in ZooKeeper, ZooKeeper can do that ([Term.Guard]).
 //
 // The guarantees below do not hold
-//   - if clocks run apart by more than 5 %;
-//   - for a moment, if a leader's znode is deleted by hand: its successor may learn of it sooner than the leader;
-//   - for T/3, T being the session timeout, if somebody else ends a leader's session;
-//   - if the ensemble grants a session timeout of less than two of its ticks, against its own default.
+//   - if clocks run apart by more than 9 %, or if a hypervisor stops both clocks of its
+//     guest for a time;
+//   - for a moment, if a leader's znode is deleted by hand. Its successor may learn of
+//     that before the leader does;
+//   - for T/3, T being the session timeout, if somebody else ends a leader's session.
+//     Everyone who reaches a client port of the ensemble and knows a session's id can do
+//     that, in spite of all ACLs. ZooKeeper derives the password of a session from its id
+//     and a constant (ZooKeeperServer.generatePasswd), and shows the id to all who may
+//     read the znode (Stat.ephemeralOwner). Only the network protects from it, and TLS
+//     with client certificates on all client ports;
+//   - for T/3, if the ensemble's leader goes on serving requests while its thread that
+//     sends pings is held up for about T (ZOOKEEPER-3774). Sessions end then, and no
+//     client can know;
+//   - for a moment, if somebody writes data to a leader's znode by hand that names a time
+//     for [WithFastFailover] shorter than the leader's own, or any time where the leader
+//     has none. The next candidate goes by what it reads there. An ACL prevents that
+//     ([WithACL]). Any other write by hand only delays. It costs the leader one of its
+//     own writes, so many in a row end its term, and a dead leader is replaced later;
+//   - if the ensemble grants a session timeout of less than two of its ticks, against its
+//     own default, or of less than four ticks behind an observer that follows a follower
+//     (observerMasterPort);
+//   - if its servers grant different session timeouts. Give all of them the same
+//     minSessionTimeout, maxSessionTimeout and tickTime, and end the sessions before you
+//     lower maxSessionTimeout to less than half of its value;
+//   - if the ensemble loses its data, or is set back to a backup. Two candidates may then
+//     lead for T/3, and tokens go back with the data. A backup also brings back sessions,
+//     and znodes that their candidates have removed since. Stop all clients before you
+//     restore one.
+//
+// With [WithFastFailover] and a time S, "T/3" above is S/1.2 if that is less. With
+// [WithStrictHandover], the guarantees also hold if anyone deletes znodes or ends sessions
+// at any time. They hold for any granted timeouts as long as the path is not deleted. Three
+// gaps remain: clocks that run apart, data written by hand, and the loss of the ensemble's
+// data.
 //
 // # How it works
 //
 //	/my-app/nightly-job
-//	  ├─ _c_6d3c1b1e-…-latch-0000000004   worker-1   leads: nobody is ahead, and its lease is good
+//	  ├─ _c_6d3c1b1e-…-latch-0000000004   worker-1   leads: it is first in line, and its lease is good
 //	  ├─ _c_09f2c1aa-…-latch-0000000005   worker-2   watches …004, keeps its lease ready
 //	  └─ _c_e1c81c24-…-latch-0000000006   worker-3   watches …005
 //
-// Each candidate is an ephemeral sequential znode that watches the one directly ahead and its own. Whose number is
-// the lowest may lead, but only as long as its lease is good: every ninth of the session timeout a transaction that
-// changes nothing proves to the client that a quorum still knows its session. Package internal/session gives the
-// reasoning, package internal/machine the states that a candidate goes through.
+// Each candidate has one ephemeral sequential znode. It watches that znode and the one
+// directly ahead. The candidate with the lowest number may lead, but only while its lease
+// is good. To renew the lease, the client sends a transaction that changes nothing, every
+// twelfth of the session timeout. It proves that a quorum still knows the session.
+// Package internal/session gives the reasoning, package internal/machine the states that
+// a candidate goes through.
 //
 // # G1 One leader
 //
-// At no instant do two candidates of a path, in any processes, have HasLeadership true or a term whose context is
-// alive. A proof sent at time s makes the lease good until s + T/3 at most, T being the session timeout granted; and
-// it ends T/12 before the ensemble could end the session by what its leader is known to have heard. So a candidate
-// has stopped believing before its znode can go, whether the process was paused, the network was cut on either side of
-// its server, or the ensemble changed its leader. An answer to a ping or a read is no proof: a server that is cut off from
-// its ensemble goes on giving them. The clocks of client and servers may run apart by 5 %.
+// At no instant do two candidates of a path, in any processes, report true from
+// [Candidate.HasLeadership] or have a term whose context is alive.
+//
+// T being the session timeout granted, a proof sent at time s makes the lease good until
+// s + T/3 at most. The lease also ends 0.09 T before the ensemble could end the session,
+// counted from the last moment at which the ensemble's leader is known to have heard of
+// the session. So a candidate has ceased to lead before its znode can go. That holds when
+// the process was paused, when the network was cut on either side of its server, and when
+// the ensemble changed its leader. An answer to a ping or a read is no proof: a server
+// that is cut off from its ensemble goes on giving them. The clocks of client and servers
+// may run apart by 9 %.
+//
+// With [WithFastFailover] and a time S, a candidate leads only while its writes to its own
+// znode are answered, too. Such a write is good for S/1.2 from when it was sent. The next
+// candidate deletes the znode S after it has seen the latest write, and only if there has
+// been no other. So the candidate has ceased to lead before its znode goes. Package
+// internal/beat gives the proof.
+//
+// With [WithStrictHandover], the successor does not rely on when the last leader's znode went.
+// Unless the last leader has left in order, the successor waits until that leader has ceased
+// to lead. Package internal/reign gives the proof.
 //
 // # G2 Belief has a deadline
 //
-// HasLeadership compares the lease with two clocks at each call: the monotonic one, which stands still while a machine
-// sleeps, and the wall clock, which may be set back. After a pause it is false on the first call. Err of the
-// term's context does the same; its Done channel closes as soon as a goroutine has run. Ask HasLeadership or Err right
-// before an act; use Done to stop waiting.
+// [Candidate.HasLeadership] compares the lease with two clocks at each call: the
+// monotonic clock, which stands still while a machine sleeps, and the wall clock, which
+// may be set back. After a pause it is false on the first call. Err of the term's context
+// does the same. Its Done channel closes as soon as a goroutine has run. Ask
+// HasLeadership or Err right before each write, and use Done to stop waiting.
 //
-// # G3 Work stops before leadership is handed on
+// # G3 Work stops before leadership is handed over
 //
-// On Resign, Shutdown and Close the belief goes first, then the context is cancelled, then NotLeader is called, which is
-// waited for a tenth of a second, while the function under Run returns; only then is the znode deleted. Until its work
-// has returned a candidate does not stand again. If it never returns, nobody leads, rather than two: WithOverrun tells
-// of it. Only closing the Client does not wait: it ends the session.
+// [Candidate.Resign], [Candidate.HandOver], [Candidate.Shutdown], [Candidate.Close] and a
+// request from outside ([Client.RequestResign], [Client.RequestHandOver]) keep this order:
+// HasLeadership becomes false, the term's context is cancelled, NotLeader is called, the
+// function under Run returns, and whatever holds the term ([Term.Hold]) releases it. Only
+// then is the znode deleted. Listeners get a tenth of a second to return from NotLeader,
+// while the work is waited for as long as it runs. A candidate does not take part again
+// before its work has returned. If the work never returns, nobody leads, rather than two;
+// [WithOverrun] reports that. Only [Client.Close] does not wait: it ends the session.
+//
+// All this needs a process that runs. A process that hangs altogether cannot be waited
+// for. It is replaced when its session expires, or sooner with [WithFastFailover], since
+// it has stopped to write to its znode. Its term is over by then. If it runs again, its
+// work sees that at the next check, and the fencing token stops what it had begun to send.
 //
 // # G4 Fencing
 //
-// Token is the czxid of the candidate's znode, ZooKeeper's transaction number at its making: strictly larger for every
-// later leader, also when the path was deleted meanwhile. (Sequence numbers start again then.) Guard puts a
-// check of the term's znode before the caller's writes, in one transaction.
+// [Term.Token] is the czxid of the candidate's znode: the number of the ZooKeeper
+// transaction that created it. It is strictly larger for every later leader, also after
+// the path was deleted and created again. (Sequence numbers start again then.)
+// [Term.Guard] puts a check of the term's znode before the caller's writes, in one
+// transaction.
 //
 // # G5 No candidate is lost, none is left behind
 //
-// While the client is open and ZooKeeper answers, a started candidate has one znode, a closed one none. A create whose
-// reply was lost is followed up: names carry a UUID (or see Naming), so the znode is found again and used or removed.
-// After a session has expired, or an operator has deleted the znode or the whole path, the candidate stands again by
-// itself, at the back of the line.
+// While the client is open and ZooKeeper answers, a started candidate has exactly one
+// znode, and a closed candidate has none. If the reply to a create was lost, the
+// candidate looks for the znode, and uses or removes it: names carry a UUID (or see
+// [Naming]). If a session has expired, or an operator has deleted the znode or the whole
+// path, the candidate takes part again by itself, at the back of the line.
 //
 // # G6 Somebody leads
 //
-// Once faults end, a leader is in office within one session timeout + 2 s. Watches that were lost, and failed requests,
-// are made good by a look at the own znode and the one ahead, every half to whole session timeout.
+// Once faults end, a leader is in office within one session timeout + 2 s. To keep that
+// bound, attempts to connect are at most 1.5 s apart, and a server has at most one
+// session timeout to greet. A request that failed is made again within a second. After
+// every reconnect each candidate checks its own znode and the one ahead of it at once.
+//
+// A candidate also checks these znodes every half to one session timeout, in case a watch
+// was lost without a reconnect. All candidates of a client together send at most two such
+// requests a second. So with many candidates each one checks less often: with 100 candidates
+// that lead, every 50 s. Candidates that lead or are next in line check most often.
+//
+// If no server will ever serve a session again, the client gives the session up, and its
+// candidates take part with a new one. Clients made by [Connect] notice two such cases.
+//   - An ensemble that has lost data refuses sessions that have seen more than it has.
+//     The candidates are back within one session timeout + 2 s of the moment when the
+//     ensemble serves again.
+//   - Servers may greet a client and close the connection at its requests, because they
+//     refuse its credentials or find its watches too large (jute.maxbuffer). Such a
+//     session would live for ever and hold up the candidates behind it. The client gives it
+//     up after two session timeouts without an answer, and it ends one session timeout
+//     later. The next candidate then leads.
+//
+// If a server greets and is then silent, the client only goes on to the next server. If the
+// ensemble only has no quorum, no session ends, however long that lasts.
 //
 // # G7 Callbacks are ordered
 //
-// For each Listener IsLeader and NotLeader alternate, never overlap, carry the same Term in pairs, and none is lost. Each
-// has a queue of its own, so one that is slow, panics or never returns holds up nobody else.
+// For each [Listener], IsLeader and NotLeader alternate, never overlap and carry the same
+// [Term] in pairs, and no call is lost. Each listener has a queue of its own, so a listener
+// that is slow, panics or never returns delays no other.
 //
 // # G8 One wakes
 //
-// A candidate that ends wakes the one behind it, by its watch. That one has kept its lease ready, so it leads
-// without another round trip. The line is listed once for each znode; a re-election costs the same with ten candidates as
-// with ten thousand. Those further back are not woken, so they learn who has left ahead of them only by their look, one
-// znode at a time: when leaders leave one soon after another, within a session timeout, the next first asks for each that
-// it has not heard of, a round trip apiece, and proves its lease meanwhile. Where those are more than some twenty it lists
-// the line once more.
+// When a candidate leaves, only the one behind it wakes, by its watch. It has kept its
+// lease ready, so it leads without another round trip. A re-election costs the same with
+// ten candidates as with ten thousand.
+//
+// Candidates further back are not woken. They learn who has left only at their next check
+// (see G6). So if several leaders leave before that, the next in line first makes sure, in
+// one round trip, that no one is left ahead. It asks for all znodes that it still knows ahead
+// of it, or lists the line if that seems to take fewer bytes. A candidate keeps only the
+// sixteen nearest names, so with more ahead it also lists the line. It proves its lease
+// meanwhile. If its lease has run out, which may be so from T/3 after it entered the line,
+// the proof takes two round trips.
 //
 // # G9 Cancel works
 //
-// Every call that takes a context returns within 100 ms of its end, also while ZooKeeper cannot be reached; Run alone
-// waits for the function under it. The Close methods take none and bound themselves: Candidate.Close to a second,
-// Client.Close to one or two. No goroutine outlives Client.Close, the user's own callbacks apart.
+// Every call that takes a context returns within 100 ms of the context's end, also while
+// ZooKeeper cannot be reached. The exception is [Candidate.Run], which waits for its
+// function. The Close methods take no context and bound themselves: [Candidate.Close] to
+// a second, [Client.Close] to one or two. No goroutine outlives Client.Close, except for
+// those that run the user's own callbacks.
 //
-// # Choosing a session timeout
+// # Choosing how fast
 //
-// T trades the speed of a take-over for patience. When a leader's process dies, its znode goes between 2T/3 and T after
-// that, rounded up to the ensemble's ticks (2 s by default), and the next leads at once. When a leader is cut off or
-// paused, it stops believing T/3 at the latest after its last proof was sent, so it rides out 2T/9 of silence and
-// leads on; it keeps its place in line for another 2T/3. A hand-over by Resign or Shutdown takes about a round trip,
-// whatever T is. The default of 10 s suits work that tolerates ten seconds without a leader; the server grants
-// between 2 and 20 ticks, 4 s to 40 s by its defaults.
+// Two times decide how soon a leader is replaced if it does not hand over itself. T is the
+// session timeout ([WithSessionTimeout]). S is the time of [WithFastFailover], if the
+// candidates have that option.
+//
+//	what fails               without                          with WithFastFailover(S)
+//	its process crashes,     the next leads after 11T/12      the next leads after 4S/5 to S,
+//	its machine stops        to T + 1.5 ticks                 and up to five round trips
+//	it is cut off,           up to T/4: it goes on leading    up to S/2: it goes on leading
+//	its process is paused    until its session expires: it    up to 4S/5: it leads again
+//	                         leads again when it is back
+//	                         longer: as after a crash         longer: as after a crash
+//	ZooKeeper commits        up to T/4: it goes on leading    up to S/2: it goes on leading
+//	nothing for a while      longer: no one leads until       longer: the same
+//	                         ZooKeeper commits again; then
+//	                         the first in line
+//	Resign, Shutdown,        the next leads a round trip      the same
+//	a request from outside   later
+//
+// The reasons:
+//
+//   - Without S, ZooKeeper ends the session. A client that leads sends a proof at least every
+//     T/12. Servers round up to their ticks (2 s by default), and a follower reports a
+//     session up to half a tick late (package internal/session).
+//   - With S, the next candidate deletes the znode. Both candidates need the option. The
+//     leader writes to its znode at least every S/5, and the next candidate counts S from
+//     when it has seen the latest write. If its clock is slow, that takes up to a tenth
+//     longer.
+//   - A leader that is cut off or paused ceases to lead at most T/3 after it sent its last
+//     proof, and with S at most S/1.2 after it sent its last write. If it is back in time,
+//     it leads again in a new term with the same token.
+//   - T/4 and S/2 are for one silence, with quick answers before and after it. If all
+//     answers are late, the leader goes on leading up to a delay of T/6, or S/3 with S.
+//   - While ZooKeeper commits nothing, no session ends and no znode is deleted. Afterwards
+//     the same candidate is usually first in line. But after a stall of about T its session
+//     may end. With S, a candidate may be replaced if its client reconnects late.
+//
+// The default T of 10 s suits work that tolerates ten seconds without a leader. The server
+// grants between 2 and 20 ticks, 4 s to 40 s by its defaults. If that is too slow, use
+// WithFastFailover and not a short T. S is from 100 ms to T/2. Choose S longer than the
+// longest time that ZooKeeper takes for a write, and longer than the longest pause of the
+// process. If neither may end a term, S must be at least twice the sum of both.
+//
+// With [WithStrictHandover], if the last leader has not left in order, the next one leads up
+// to 1.1 T/3 later, or 1.1 S/1.2 with S if that is less. A hand-over in order takes one write
+// more.
 //
 // # Mixed elections
 //
-// Our candidates of all namings read one line together with participants of Apache Curator, Kazoo and ZooKeeper's
-// recipes. Those see only names of their own kind, or fail on others, so in one election all must bear one kind of name:
-// choose theirs by WithNaming. Our guarantees hold for our terms: one of ours leads only if nobody is ahead and its lease
-// is good, so an overlap is always of one of theirs who led before, has lost its znode and goes on believing. LeaderLatch
-// does while its work stops, since its close deletes first: stop the work before closing it. All of them do for ever when
-// their znode is deleted by hand. Tokens are comparable across all. Never write to candidates' znodes: LeaderLatch and
-// LeaderElectionSupport lose their watch by it. Package internal/interop has the measurements.
+// Our candidates of all namings share one line with participants of Apache Curator, Kazoo
+// and ZooKeeper's recipes. Those libraries see only names of their own kind, or fail on
+// others. So all participants of an election need names of one kind: choose theirs by
+// [WithNaming].
+//
+// Our guarantees hold for our terms. Our candidate leads only if nobody is ahead of it
+// and its lease is good. So any overlap is caused by a foreign participant that led
+// before, has lost its znode and does not know it yet. LeaderLatch is one while its work
+// stops, since its close deletes the znode first: stop the work before you close it. All
+// of them are, for ever, when their znode is deleted by hand.
+//
+// Tokens are comparable across all libraries. Never write to candidates' znodes:
+// LeaderLatch and LeaderElectionSupport lose their watch by it. WithFastFailover does
+// write to them, so it is for elections without other libraries. Package internal/interop
+// has the measurements.
 package election
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
-	"iter"
-	"log/slog"
-	"net"
-	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
-	"unicode"
 
-	"github.com/go-zookeeper/zk"
-
-	"github.com/zkelection/election/internal/line"
-	"github.com/zkelection/election/internal/session"
 	"github.com/zkelection/election/internal/znode"
 )
 
-// The errors of this package. Those marked "ends a term" are the context.Cause of a term's context and what Term.Err
-// returns; by then HasLeadership is false. Test for them with errors.Is.
+// The errors of this package. Those that "end a term" are the [context.Cause] of the
+// term's context, and [Term.Err] returns them. By then HasLeadership is false. Test for
+// them with [errors.Is].
 var (
-	// ErrClosed: the candidate or its client is closed. From Start, Await, Run, Resign, Shutdown, Guard, Leader,
-	// Participants and Observe; ends a term when the candidate or the client is closed or shut down.
+	// ErrClosed means that the candidate or its client is closed. Start, Await, Run,
+	// Resign, Shutdown, Guard, Leader, Participants and Observe return it, and so does a
+	// closed [Follower]. It ends a term when the candidate or the client is closed or
+	// shut down, so an [ErrTermOver] may match it, too. Whether the client is closed,
+	// [Client.Status] tells.
 	ErrClosed = errors.New("election: closed")
-	// ErrNoLeader: nobody stands in this election at this moment. From Client.Leader and Client.Observe.
+	// ErrNoLeader means that nobody takes part in this election at this moment.
+	// [Client.Leader], [Client.Observe] and [Follower.Leader] return it.
 	ErrNoLeader = errors.New("election: no leader")
-	// ErrSessionExpired ends a term: ZooKeeper ended the session, and the znode with it. The candidate stands again
-	// by itself, at the back of the line.
+	// ErrSessionExpired ends a term: ZooKeeper ended the session, and the znode with it.
+	// The candidate takes part again by itself, at the back of the line. Leader and
+	// Participants return it if the session ended during the call, and Do adds it to the
+	// error of its function then.
 	ErrSessionExpired = errors.New("election: session expired")
-	// ErrLeaseExpired ends a term: no quorum confirmed the session in time, or the process was paused. The
-	// znode may well be there; the candidate keeps its place, and leads again after a fresh proof, in a
-	// new term with the same token, unless somebody else has come to lead.
+	// ErrLeaseExpired ends a term: no quorum confirmed the session in time, or the
+	// process was paused. The znode may well be there. The candidate then keeps its
+	// place. It leads again after a fresh proof, in a new term with the same token,
+	// unless another candidate has led meanwhile.
 	ErrLeaseExpired = errors.New("election: lease expired")
-	// ErrDisconnected ends a term of a candidate with WithStepDownOnDisconnect: the connection was lost; the znode
-	// keeps its place. Observe yields it while it cannot know who leads, and Leader and Participants return it when
-	// they cannot. Guard returns it, wrapped, when no answer came: the writes may have been applied, all of them, or
-	// none. Start, Await and Run add it to their ctx's error when there is no connection and no better reason is
-	// known. Close of a candidate returns it when its znode is still to be removed, Close of a client when the
-	// session could not be ended in time: its znodes go when it expires.
+	// ErrDisconnected means that the connection was lost, or that there is none. What is
+	// true then depends on who returns it:
+	//   - It ends a term of a candidate with [WithStepDownOnDisconnect]. The znode keeps
+	//     its place.
+	//   - Observe yields it while it cannot know who leads. Leader and Participants
+	//     return it when they cannot. Follower.Leader returns it with the last leader
+	//     known.
+	//   - Guard returns it, wrapped, when no answer came. All of the writes may have been
+	//     applied, or none.
+	//   - Do adds it to the error of a function whose request got no answer.
+	//   - Start, Await and Run add it to their ctx's error when there is no connection
+	//     and no better reason is known.
+	//   - Close of a candidate returns it when the znode is still to be removed.
+	//   - Close of a client returns it when the session could not be ended in time. Its
+	//     znodes go when it expires.
 	ErrDisconnected = errors.New("election: disconnected")
-	// ErrNodeDeleted ends a term: somebody deleted the candidate's znode, or the whole path. The candidate stands
-	// again, at the back of the line. A server that ends a session while its client is connected reports the znode's
-	// deletion first, so that, too, can end a term with this error instead of ErrSessionExpired.
+	// ErrNodeDeleted ends a term: somebody deleted the candidate's znode, or the whole
+	// path. The candidate takes part again, at the back of the line. If a server ends a
+	// session while its client is connected, it reports the znode's deletion first. So
+	// that, too, can end a term with this error instead of ErrSessionExpired.
 	ErrNodeDeleted = errors.New("election: znode deleted")
-	// ErrResigned ends a term: Resign was called, WithMaxTerm's time was over, or Run gave the term up.
+	// ErrResigned ends a term: Resign or HandOver was called, an operator asked for it
+	// ([Client.RequestResign]), the time of [WithMaxTerm] was over, or Run gave the term up.
 	ErrResigned = errors.New("election: resigned")
-	// ErrUnhealthy ends a term: the health check failed. The candidate is out of the line until it passes.
+	// ErrUnhealthy ends a term: the health check failed. The candidate is out of the line
+	// until the check passes.
 	ErrUnhealthy = errors.New("election: unhealthy")
-	// ErrTermOver: Guard was called for a term that is over, or ZooKeeper refused the writes because its znode is
-	// gone. Nothing was written. It wraps the term's cause where that is known.
+	// ErrTermOver means that nothing was written: Guard was called for a term that is
+	// over, or ZooKeeper refused the writes because the term's znode is gone. From Hold
+	// it means that the term is over and the work must not begin. It wraps the term's
+	// cause if that is known.
 	ErrTermOver = errors.New("election: term over")
+	// ErrIsLeader means that a participant is first in line and cannot be evicted.
+	// Nothing was removed.
+	ErrIsLeader = errors.New("election: it is first in line")
+	// ErrRequested means that another operator's request to the same leader is under way.
+	// This one was not made.
+	ErrRequested = errors.New("election: another request is under way")
+	// ErrUnasked means that the leader did not answer a request within a session timeout.
+	// It belongs to another library, or takes no requests ([WithoutRequests]), or is cut
+	// off from ZooKeeper. The request is withdrawn and will not be carried out.
+	ErrUnasked = errors.New("election: the leader did not answer the request")
 )
+
+// ErrTooMany means that the names of a client's znodes would have more bytes together
+// than one session may. Start, Await and Run return it. Nothing was sent. The candidate
+// can be started later, when others have been closed or their Run is over, or made again on another [Client].
+// See [WithMaxEphemeralBytes].
+var ErrTooMany = errors.New("election: too many candidates for one session")
 
 // State is where a candidate is in its life.
 type State string
 
 // The states of a candidate.
 const (
-	StateIdle      State = "idle"      // does not stand: not started, or Run has ended
-	StateUnhealthy State = "unhealthy" // would stand, but its health check fails
-	StateJoining   State = "joining"   // makes its znode, or waits for ZooKeeper to do so
-	StateFollowing State = "following" // somebody is ahead in line
+	StateIdle      State = "idle"      // takes no part: not started, or Run has ended or pauses ([WithRequeue])
+	StateUnhealthy State = "unhealthy" // takes no part while its health check fails
+	StateJoining   State = "joining"   // creates its znode, or waits until ZooKeeper can
+	StateFollowing State = "following" // another candidate is ahead in line
 	StateElected   State = "elected"   // nobody is ahead; the lease is still to be proved
 	StateLeading   State = "leading"   // leads, as long as the lease is good
-	StateStopping  State = "stopping"  // the term is over, its work has still to return
+	StateStopping  State = "stopping"  // the term is over, and its work has still to return
 	StateLeaving   State = "leaving"   // removes its znode
 	StateClosed    State = "closed"    // has left for good
 )
 
-// Participant is one who stands in an election, ours or another library's.
+// Participant is a participant of an election, ours or another library's.
 type Participant struct {
-	// ID is what the znode holds: WithID's value, Curator's participant id, Kazoo's identifier, the host name of
-	// LeaderElectionSupport.
+	// ID is what the znode holds, without the metadata: WithID's value, Curator's
+	// participant id, Kazoo's identifier, the host name of LeaderElectionSupport.
 	ID string `json:"id"`
 	// Path is the znode's full path, below the chroot.
 	Path string `json:"path"`
-	// Token is the znode's czxid: the fencing token of this participant's terms.
+	// Token is the znode's czxid, which is the fencing token of this participant's terms.
+	// In JSON it is a string such as "0x1f": a JSON number loses digits above 2^53.
 	Token int64 `json:"token"`
-	// SessionID is the session that the znode belongs to.
-	SessionID int64 `json:"sessionId"`
-	// Leader says that this participant is first in line. It then leads, or is about to, or has lost touch
-	// with ZooKeeper and leads no more until it is back: only itself knows.
+	// SessionID is the session that the znode belongs to. It is neither in the JSON nor
+	// in String: see [Status].
+	SessionID int64 `json:"-"`
+	// Leader says that this participant is at the front of the line. Either it leads, or
+	// it is about to, or it has lost touch with ZooKeeper and does not lead until it is
+	// back. Only the participant itself knows which.
 	Leader bool `json:"leader"`
+	// Since is when the znode was made, in UTC, by the clock of the ensemble's leader. The
+	// participant is in line since then. It may have come to lead much later.
+	Since time.Time `json:"since"`
+	// Metadata is what [WithMetadata] gave. It is nil if there is none.
+	Metadata map[string]string `json:"metadata,omitempty"`
 }
 
-// String is the participant in one line, for logs.
+// String describes the participant in one line, without its session.
 func (p Participant) String() string {
-	return oneLine(fmt.Sprintf("%s (%s, token %#x, session %#x)", p.ID, p.Path, p.Token, p.SessionID))
-}
-
-// oneLine takes out what would begin a new line, or do more to a terminal: other participants name themselves.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, s)
-}
-
-// Client is one ZooKeeper session, shared by any number of candidates and observers. It is safe for concurrent use.
-type Client struct {
-	sess   *session.Session
-	chroot string
-	log    *slog.Logger
-	acl    []zk.ACL // of znodes whose candidate names none
-	states sequence // of the session, on their way to the log
-	claims *line.Claims
-	ending atomic.Bool // the session is about to end, and takes the znodes along
-
-	pending *authentication // nil if there is none to wait for
-
-	mu         sync.Mutex // guards the following
-	candidates map[*Candidate]struct{}
-	closed     bool
-}
-
-// Connect opens a session with the ensemble that connectString names: "host:port,host:port/chroot", port 2181
-// where it is left out, the chroot optional. It returns when the session stands and every WithAuth is done. ctx has no
-// part in the client's later life.
-//
-// When ctx ends first it returns ctx's error together with the last trouble that a server gave, and what it began is
-// undone in the background within a second or two. Credentials that ZooKeeper refuses are an error that wraps
-// zk.ErrAuthFailed. A wrong argument or option is an error at once that names it, all of them together.
-func Connect(ctx context.Context, connectString string, opts ...ClientOption) (*Client, error) {
-	if ctx == nil {
-		return nil, nilContext("Connect")
-	}
-	cfg := newClientConfig(opts)
-	servers, chroot, err := parseConnectString(connectString)
-	if err := errors.Join(append([]error{err}, cfg.errs...)...); err != nil {
-		return nil, fmt.Errorf("election: Connect: %w", err)
-	}
-	sess, err := dial(ctx, session.Config{Servers: servers, Timeout: cfg.timeout, Dialer: cfg.dial(),
-		Provider: cfg.provider, Log: cfg.log})
-	if err != nil {
-		return nil, fmt.Errorf("election: Connect: %s: %w", connectString, err)
-	}
-	if err := authenticate(ctx, sess, cfg.auth); err != nil {
-		go sess.Close() // takes up to a second, which a caller whose ctx has ended does not have
-		return nil, fmt.Errorf("election: Connect: %s: %w", connectString, err)
-	}
-	return newClient(sess, chroot, cfg), nil
-}
-
-// dial obeys ctx, which session.Dial cannot where a host provider of the user's looks names up (zk.HostProvider.Init).
-func dial(ctx context.Context, cfg session.Config) (*session.Session, error) {
-	type dialled struct {
-		sess *session.Session
-		err  error
-	}
-	done := make(chan dialled)
-	go func() {
-		sess, err := session.Dial(cfg)
-		select {
-		case done <- dialled{sess, err}:
-		case <-ctx.Done():
-			if err == nil {
-				sess.Close()
-			}
-		}
-	}()
-	select {
-	case d := <-done:
-		return d.sess, d.err
-	case <-ctx.Done():
-		return nil, session.CtxError(ctx)
-	}
-}
-
-// nilContext is the error for a context that is missing.
-func nilContext(method string) error { return fmt.Errorf("election: %s: ctx is nil", method) }
-
-// NewClient uses a connection that the caller dialled and goes on owning: it must stay open as long as the client
-// is used, and Close does not close it. Its event channel is left alone. Paths are taken as they are, so a chroot
-// does not apply. It returns at once, whether or not conn has a session yet.
-//
-// sessionTimeout is what the server granted, which the driver keeps to itself (it logs it, as "authenticated: id=…,
-// timeout=…"). A value that is too small makes leases needlessly short. One that is too large breaks
-// guarantee G1: the candidate would believe longer than ZooKeeper keeps its znode.
-//
-// What Connect learns by reading along, such a client has to find out by requests of its own. So its first candidate
-// leads at the earliest 21/80 of the session timeout after NewClient; the connection's loss is noticed within a
-// tenth of a second, not at once; and calls that the driver has not answered when the client is closed end only
-// when it does. Nor can it be guarded against what the driver does with a failed write, or a server that accepts and
-// never answers, which can hold it up for minutes, or against its data race between setting watches again and reading
-// replies: prefer Connect.
-//
-// WithSessionTimeout, WithTLS, WithDialer and WithHostProvider do not apply and are refused. WithAuth authenticates in
-// the background; Start, Await and Run wait for that, and return the error if ZooKeeper refuses.
-func NewClient(conn *zk.Conn, sessionTimeout time.Duration, opts ...ClientOption) (*Client, error) {
-	cfg := newClientConfig(opts)
-	if conn == nil {
-		cfg.wrong("conn is nil")
-	}
-	if sessionTimeout < time.Millisecond || sessionTimeout > maxTimeout {
-		cfg.wrong("sessionTimeout %v is not between 1ms and %v", sessionTimeout, maxTimeout)
-	}
-	for _, name := range []string{"WithSessionTimeout", "WithTLS", "WithDialer", "WithHostProvider"} {
-		if cfg.used[name] {
-			cfg.wrong("%s does not apply to a connection that is already made", name)
-		}
-	}
-	if err := errors.Join(cfg.errs...); err != nil {
-		return nil, fmt.Errorf("election: NewClient: %w", err)
-	}
-	sess := session.Adopt(conn, sessionTimeout, cfg.log)
-	c := newClient(sess, "", cfg)
-	if len(cfg.auth) > 0 {
-		c.pending = authenticateLater(sess, cfg.auth)
-	}
-	return c, nil
-}
-
-func newClient(sess *session.Session, chroot string, cfg *clientConfig) *Client {
-	c := &Client{sess: sess, chroot: chroot, log: cfg.log, claims: line.NewClaims(),
-		candidates: map[*Candidate]struct{}{}}
-	c.acl = zk.WorldACL(zk.PermAll)
-	if len(cfg.auth) > 0 {
-		c.acl = append(zk.AuthACL(zk.PermAll), zk.WorldACL(zk.PermRead)...)
-	}
-	known := false // a session; until then there is none that could be down or expired
-	sess.Subscribe(func(st session.State) {
-		if known = known || st.Connected; known {
-			c.logState(st)
-		}
-	})
-	return c
-}
-
-// logState is called under the session's lock, where no code of the user's may run, and a log handler is that: it may be
-// slow, or ask a candidate for its Status.
-func (c *Client) logState(st session.State) { c.states.run(func() { c.writeState(st) }) }
-
-func (c *Client) writeState(st session.State) {
-	switch {
-	case st.Connected:
-		c.log.Info("zookeeper session up", "session", hexID(st.ID), "timeout", st.Timeout)
-	case st.ID == 0:
-		c.log.Info("zookeeper session expired")
-	default:
-		c.log.Info("zookeeper disconnected", "session", hexID(st.ID))
-	}
-}
-
-// hexID is an id as logs show it. It is formatted only where somebody listens.
-type hexID int64
-
-func (id hexID) LogValue() slog.Value { return slog.StringValue(fmt.Sprintf("%#x", uint64(id))) }
-
-// Close closes all candidates and ends the session, and with it their znodes: every term is over and every context
-// cancelled before that, but work under Run is not waited for; use Candidate.Shutdown first where that matters. On
-// a connection that the caller owns the znodes are removed one by one, also those whose work still runs.
-//
-// It takes a second or two at most; when the server has not confirmed the end by then it returns ErrDisconnected, and
-// the znodes go when the session expires: on a connection of the caller's that means that the caller has to close it,
-// or nobody else may come to lead. No goroutine of the package outlives Close, other than those in callbacks and
-// functions of the user. A second Close returns nil.
-func (c *Client) Close() error {
-	if c.sess == nil {
-		return nil // not made by Connect or NewClient
-	}
-	c.mu.Lock()
-	all := make([]*Candidate, 0, len(c.candidates))
-	for cand := range c.candidates {
-		all = append(all, cand)
-	}
-	first := !c.closed
-	c.closed = true
-	c.mu.Unlock()
-	if !first {
-		return nil
-	}
-	c.ending.Store(!c.sess.Adopted())
-	left := c.dismiss(all)
-	ended := c.sess.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), tellGrace)
-	defer cancel()
-	for _, cand := range all {
-		<-cand.exited
-		cand.told.wait(ctx)
-	}
-	c.states.wait(ctx)
-	switch {
-	case left > 0:
-		return fmt.Errorf("election: Close: %d znodes could not be removed: %w", left, ErrDisconnected)
-	case !ended:
-		return fmt.Errorf("election: Close: the session goes on until it expires: %w", ErrDisconnected)
-	}
-	return nil
-}
-
-// dismiss ends every term; where the session is not ours to end, it also waits, within bounds, until the znodes
-// are removed, and returns how many are not.
-func (c *Client) dismiss(all []*Candidate) (left int) {
-	bound := tellGrace
-	if c.sess.Adopted() {
-		bound = closeWait
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), bound)
-	defer cancel()
-	for _, cand := range all { // before the first one leaves, so that none of the others takes over
-		cand.closing.Store(true)
-	}
-	for _, cand := range all {
-		cand.dismiss(c.sess.Adopted())
-	}
-	last, cancelLast := context.WithTimeout(context.Background(), bound+closeWait/2)
-	defer cancelLast()
-	for _, cand := range all {
-		if !cand.awaitDismissed(ctx, c.sess.Adopted()) && c.sess.Adopted() && !cand.evict(last) {
-			left++
-		}
-	}
-	return left
-}
-
-// Leader returns who is first in line at path. ErrNoLeader means that nobody stands there. The answer is that of the
-// server connected to, which may lag behind the ensemble; use a token to act on it. It returns ctx's error within
-// 100 ms of ctx's end, ErrClosed when the client is closed, and ErrDisconnected, with the driver's error, when the
-// connection is lost under it; without one it waits a second or so for the next. What ZooKeeper refuses
-// (zk.ErrNoAuth, say) comes wrapped, and a bad path is an error that names it.
-func (c *Client) Leader(ctx context.Context, path string) (Participant, error) {
-	all, err := c.members(ctx, "Leader", path, 1)
-	if err == nil && len(all) == 0 {
-		return Participant{}, fmt.Errorf("%w at %s", ErrNoLeader, path)
-	}
-	if err != nil {
-		return Participant{}, err
-	}
-	return all[0], nil
-}
-
-// Participants returns everybody who stands at path, the leader first, then in line; nobody is no error. It reads one
-// znode after another, so the line may change meanwhile. Errors are those of Leader.
-func (c *Client) Participants(ctx context.Context, path string) ([]Participant, error) {
-	return c.members(ctx, "Participants", path, 0)
-}
-
-func (c *Client) members(ctx context.Context, method, path string, limit int) ([]Participant, error) {
-	switch {
-	case ctx == nil:
-		return nil, nilContext(method)
-	case c.sess == nil:
-		return nil, fmt.Errorf("election: %s of %s: the client was not made by Connect or NewClient: %w", method, path, ErrClosed)
-	}
-	if err := znode.CheckPath(path); err != nil {
-		return nil, fmt.Errorf("election: %s: path %.200q %w", method, path, err)
-	}
-	members, err := line.Members(ctx, c.sess, c.full(path), limit)
-	if err != nil {
-		return nil, fmt.Errorf("election: %s of %s: %w", method, path, public(err))
-	}
-	all := make([]Participant, len(members))
-	for i, m := range members {
-		all[i] = c.participant(m)
-		all[i].Leader = i == 0
-	}
-	return all, nil
-}
-
-// Observe follows who is first in line at path, without standing: it yields the present state at once and then every
-// change. A participant comes with a nil error; ErrNoLeader comes when nobody stands, ErrDisconnected when the
-// connection is down and it cannot know, both with a zero Participant, and the state again when it is back. It
-// watches one znode, not the line; the driver keeps that watch until the leader changes, also when nobody follows any
-// more. States that follow each other faster than they are consumed are merged into the latest.
-//
-// What ZooKeeper answers instead (zk.ErrNoAuth, say) is yielded like a state, and it is asked again every second. The
-// sequence ends when ctx ends, or with ErrClosed when the client is closed; a bad path yields one error that names it.
-func (c *Client) Observe(ctx context.Context, path string) iter.Seq2[Participant, error] {
-	return func(yield func(Participant, error) bool) {
-		if ctx == nil || c.sess == nil {
-			_, err := c.members(ctx, "Observe", path, 0)
-			yield(Participant{}, err)
-			return
-		}
-		if err := znode.CheckPath(path); err != nil {
-			yield(Participant{}, fmt.Errorf("election: Observe: path %.200q %w", path, err))
-			return
-		}
-		o := line.Observer{Session: c.sess, Path: c.full(path)}
-		o.Run(ctx, func(m line.Member, err error) bool {
-			if err != nil {
-				return yield(Participant{}, public(err))
-			}
-			p := c.participant(m)
-			p.Leader = true
-			return yield(p, nil)
-		})
-	}
-}
-
-// public turns the internal packages' errors into this one's.
-func public(err error) error {
-	switch {
-	case errors.Is(err, session.ErrClosed):
-		return ErrClosed
-	case errors.Is(err, line.ErrNobody):
-		return ErrNoLeader
-	case errors.Is(err, line.ErrDisconnected):
-		return ErrDisconnected
-	case lostConnection(err):
-		return fmt.Errorf("%w: %w", ErrDisconnected, err)
-	}
-	return err
-}
-
-// lostConnection reports whether err is the driver's word for a request that got no answer, or, on a connection of the
-// caller's, the network's for one that could not be written.
-func lostConnection(err error) bool {
-	var network net.Error
-	return errors.Is(err, zk.ErrConnectionClosed) || errors.Is(err, zk.ErrNoServer) ||
-		errors.Is(err, zk.ErrSessionExpired) || errors.Is(err, zk.ErrSessionMoved) ||
-		errors.As(err, &network) && !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.ErrClosedPipe)
-}
-
-func (c *Client) participant(m line.Member) Participant {
-	return Participant{ID: m.ID, Path: strings.TrimPrefix(m.Path, c.chroot), Token: m.Token, SessionID: m.SessionID}
-}
-
-// full puts the chroot before a path.
-func (c *Client) full(path string) string {
-	if path == "/" && c.chroot != "" {
-		return c.chroot
-	}
-	return c.chroot + path
-}
-
-// enlist registers a candidate that begins to stand; false if the client is closed.
-func (c *Client) enlist(cand *Candidate) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.closed {
-		c.candidates[cand] = struct{}{}
-	}
-	return !c.closed
-}
-
-func (c *Client) strike(cand *Candidate) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.candidates, cand)
+	return znode.OneLine(fmt.Sprintf("%s (%s, token %#x)", znode.Brief(p.ID), znode.Brief(p.Path), p.Token))
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -19,16 +18,19 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/zkelection/election"
+	"github.com/zkelection/election/internal/jute"
 	"github.com/zkelection/election/internal/zktest"
 )
 
-// TestMain also plays the child process of the tests that stop a whole process.
+// TestMain also plays the child processes of the tests that stop or kill a whole process.
 func TestMain(m *testing.M) {
 	if what := os.Getenv(childEnv); what != "" {
 		os.Exit(childMain(what))
 	}
+	if what := os.Getenv(memberEnv); what != "" {
+		os.Exit(memberMain(what))
+	}
 	code := zktest.Main(m)
-	inMemory.Close()
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Println("goroutines outlive their clients:", err)
 		code = 1
@@ -114,6 +116,15 @@ func newCandidate(t testing.TB, c *election.Client, path string, opts ...electio
 	return cand
 }
 
+// closes closes a candidate or a client. A busy server may not confirm that within the second for which Close waits. The
+// znode goes all the same, a little later, so a test that is about something else waits for what follows from that.
+func closes(t testing.TB, c io.Closer) {
+	t.Helper()
+	if err := c.Close(); err != nil {
+		require.ErrorIs(t, err, election.ErrDisconnected)
+	}
+}
+
 // peer is a candidate with a session and a proxy of its own, and a journal of what happened to it.
 type peer struct {
 	*election.Candidate
@@ -133,8 +144,8 @@ func newPeer(t testing.TB, path string, timeout time.Duration, opts ...election.
 func newPeerAt(t testing.TB, addr, path string, timeout time.Duration, opts ...election.Option) *peer {
 	t.Helper()
 	p := &peer{t: t, path: path, proxy: zktest.NewProxy(t, addr), log: newJournal()}
-	p.client = connect(t, p.proxy.Addr(), timeout)
-	opts = append([]election.Option{election.WithMetrics(p.log), election.WithListener(p.log)}, opts...)
+	p.client = connect(t, p.proxy.Addr(), timeout, election.WithTrace(p.log.trace()))
+	opts = append([]election.Option{election.WithListener(p.log)}, opts...)
 	p.Candidate = newCandidate(t, p.client, path, opts...)
 	return p
 }
@@ -199,13 +210,13 @@ func startAll(peers ...*peer) {
 	}
 }
 
-// journal is the Metrics and the Listener of one candidate.
+// journal is what the listener of one candidate and the trace of its client are told.
 type journal struct {
 	gained, lost chan *election.Term // what the listener was told
 
 	mu     sync.Mutex
 	began  []*election.Term
-	ended  []error
+	ended  []election.TermEndedInfo
 	states []election.State
 	failed []error
 }
@@ -214,7 +225,11 @@ func newJournal() *journal {
 	return &journal{gained: make(chan *election.Term, 1000), lost: make(chan *election.Term, 1000)}
 }
 
-func (j *journal) IsLeader(t *election.Term)  { j.gained <- t }
+func (j *journal) IsLeader(t *election.Term) {
+	j.note(func() { j.began = append(j.began, t) })
+	j.gained <- t
+}
+
 func (j *journal) NotLeader(t *election.Term) { j.lost <- t }
 
 func (j *journal) note(f func()) {
@@ -223,13 +238,18 @@ func (j *journal) note(f func()) {
 	f()
 }
 
-func (j *journal) TermBegan(t *election.Term) { j.note(func() { j.began = append(j.began, t) }) }
-func (j *journal) Failed(err error)           { j.note(func() { j.failed = append(j.failed, err) }) }
-func (j *journal) TermEnded(t *election.Term, _ time.Duration) {
-	j.note(func() { j.ended = append(j.ended, t.Err()) })
-}
-func (j *journal) StateChanged(_, to election.State) {
-	j.note(func() { j.states = append(j.states, to) })
+func (j *journal) trace() *election.Trace {
+	return &election.Trace{
+		TermEnded: func(info election.TermEndedInfo) {
+			j.note(func() { j.ended = append(j.ended, info) })
+		},
+		StateChanged: func(info election.StateChangedInfo) {
+			j.note(func() { j.states = append(j.states, info.To) })
+		},
+		RequestFailed: func(info election.RequestFailedInfo) {
+			j.note(func() { j.failed = append(j.failed, info.Err) })
+		},
+	}
 }
 
 func (j *journal) terms() []*election.Term {
@@ -305,8 +325,11 @@ func (a admin) removeAll(path string) {
 		for _, name := range a.line(path) {
 			ops = append(ops, &zk.DeleteRequest{Path: path + "/" + name, Version: -1})
 		}
-		_, err := a.Multi(append(ops, &zk.DeleteRequest{Path: path, Version: -1})...)
-		return err == nil
+		if _, err := a.Multi(append(ops, &zk.DeleteRequest{Path: path, Version: -1})...); err == nil {
+			return true
+		}
+		there, _, err := a.Exists(path) // ZooKeeper removes an empty container itself, once a minute
+		return err == nil && !there
 	}, "the end of %s", path)
 }
 
@@ -414,7 +437,7 @@ func notifications(peers ...*peer) (n int64) {
 // requests is how many requests a proxy has passed, without those that keep session and lease alive.
 func requests(p *zktest.Proxy) (n int64) {
 	for op, c := range p.Stats().Requests {
-		if op != zktest.OpPing && op != zktest.OpMulti {
+		if op != jute.OpPing && op != jute.OpMulti {
 			n += c.Frames
 		}
 	}
@@ -442,69 +465,4 @@ func (l *logBuffer) String() string {
 func newLog() (*slog.Logger, *logBuffer) {
 	b := &logBuffer{}
 	return slog.New(slog.NewTextHandler(io.Writer(b), &slog.HandlerOptions{Level: slog.LevelDebug})), b
-}
-
-// The child process: this test binary again, told by this variable to lead at "address path" instead of testing.
-const childEnv = "ELECTION_TEST_CHILD"
-
-// childTimeout is the child's session timeout.
-const childTimeout = 2 * time.Second
-
-// childMain leads, samples its belief in a tight loop until a pause of the whole process has passed, and says what it
-// saw, one fact a line: "leads <token>", "believed <unix ns>", "woke <HasLeadership> <Err> <context's Err>",
-// "done <cause>", "stands <token>", "leads <token>".
-func childMain(what string) int {
-	addr, path, _ := strings.Cut(what, " ")
-	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
-	defer cancel()
-	client, err := election.Connect(ctx, addr, election.WithSessionTimeout(childTimeout), election.WithClientLogger(silent))
-	if err != nil {
-		fmt.Println("cannot connect:", err)
-		return 1
-	}
-	cand, err := election.NewCandidate(client, path, election.WithID("child"))
-	if err != nil {
-		fmt.Println("cannot stand:", err)
-		return 1
-	}
-	term, err := cand.Await(ctx)
-	if err != nil {
-		fmt.Println("cannot lead:", err)
-		return 1
-	}
-	fmt.Println("leads", term.Token())
-	childSample(cand, term)
-	<-term.Done()
-	fmt.Printf("done %q\n", term.Err())
-	if err := cand.Start(ctx); err != nil { // returns when it stands again
-		fmt.Println("cannot stand again:", err)
-		return 1
-	}
-	for cand.Status().Token <= term.Token() { // the old znode's until its end is known, none until the new one is read
-		runtime.Gosched()
-	}
-	fmt.Println("stands", cand.Status().Token)
-	if term, err = cand.Await(ctx); err == nil {
-		fmt.Println("leads", term.Token())
-	}
-	return 0
-}
-
-// childSample returns after the first sample that began after a pause of more than half a session. Nothing of the
-// library can have run between the end of the pause and that sample other than by a scheduler that was quicker.
-func childSample(cand *election.Candidate, term *election.Term) {
-	believed, last := time.Now(), time.Now()
-	for {
-		now := time.Now()
-		has := cand.HasLeadership()
-		if now.Sub(last) > childTimeout/2 {
-			fmt.Println("believed", believed.UnixNano())
-			fmt.Printf("woke %v %q %q\n", has, term.Err(), term.Context().Err())
-			return
-		}
-		if has {
-			believed = now
-		}
-		last = now
-	}
 }

@@ -9,26 +9,32 @@ import (
 	"time"
 )
 
-// Listener is told when its candidate begins and ceases to lead: the callbacks of Curator's LeaderLatchListener.
+// Listener is notified when its candidate begins and ceases to lead: the callbacks of
+// Curator's LeaderLatchListener.
 //
-// For each listener the calls strictly alternate, IsLeader first, never overlap, come in order and carry the same
-// Term in pairs; none is lost. They come on a goroutine of the listener's own, so a term may be over by the time
-// that a slow listener hears of it: use the term's context, not the callback, to tell whether it lasts. A listener
-// that is slow, panics (which is logged with its stack) or never returns holds up nobody but itself. A callback may
-// call every method of the candidate; Shutdown, Resign and Close wait for the callback they are called from a tenth of
-// a second at most.
+// For each listener, the calls strictly alternate, IsLeader first. They never overlap,
+// come in order and carry the same [Term] in pairs, and none is lost. They come on a
+// goroutine of the listener's own, so a term may be over by the time that a slow listener
+// hears of it. Use the term's context, not the callback, to tell whether it lasts. A
+// listener that is slow, panics (which is logged with its stack) or never returns holds
+// up no other.
 //
-// Work that a callback starts is the caller's to stop: before a resigning or closing candidate hands on, it gives
-// the callbacks that tell of the end a tenth of a second to return, and no more; a listener that took longer once is
-// not waited for again until it has caught up. Use Run for work that must have stopped first.
+// A callback may call every method of the candidate. Called from a callback, Shutdown,
+// Resign and Close wait at most a tenth of a second for that callback, whatever context
+// they are called with.
+//
+// Work that a callback starts is the caller's to stop. Before a resigning or closing
+// candidate hands over, it gives NotLeader callbacks a tenth of a second to return, and
+// no more. A listener that once took longer is not waited for again until it has caught
+// up. Use [Candidate.Run] for work that must have stopped first.
 type Listener interface {
-	// IsLeader: t has begun.
+	// IsLeader says that t has begun.
 	IsLeader(t *Term)
-	// NotLeader: t is over; t.Err says why.
+	// NotLeader says that t is over. t.Err says why.
 	NotLeader(t *Term)
 }
 
-// ListenerFuncs makes a Listener of two functions; a nil one is skipped.
+// ListenerFuncs makes a [Listener] of two functions. A nil function is skipped.
 type ListenerFuncs struct{ OnIsLeader, OnNotLeader func(*Term) }
 
 // IsLeader calls OnIsLeader.
@@ -48,158 +54,163 @@ func (l ListenerFuncs) NotLeader(t *Term) {
 // tellGrace bounds how long a hand-over waits for NotLeader callbacks to return.
 const tellGrace = 100 * time.Millisecond
 
-// hub hands each term's beginning and end to every listener, in order and without loss.
-type hub struct {
+// listeners notifies every listener of each term's beginning and end, in order and
+// without loss.
+type listeners struct {
 	log *slog.Logger
 
-	mu        sync.Mutex // guards all below; no callback runs under it
-	listeners map[*mailbox]struct{}
-	leading   *Term // begun and not ended, as far as listeners have been told
+	mu      sync.Mutex // guards all below; no callback runs under it
+	all     map[*subscriber]struct{}
+	leading *Term // begun and not ended, as far as listeners have been notified
 }
 
-// mailbox is one listener with what it has still to be told.
-type mailbox struct {
+// subscriber is one listener, with the events that it has not heard of yet.
+type subscriber struct {
 	listener Listener
-	notices  sequence
-	open     int  // notices that it has not returned from
+	events   serial
+	open     int  // events that it has not returned from
 	late     bool // it has outstayed a hand-over, and has not caught up since
-	removed  bool // it is told nothing more
+	removed  bool // it is notified no more
 }
 
-type notice struct {
+type event struct {
 	term *Term
 	lost bool
 	done func() // called when the callback has returned; nil if nobody waits
 }
 
-func newHub(log *slog.Logger) *hub {
-	return &hub{log: log, listeners: map[*mailbox]struct{}{}}
+func newListeners(log *slog.Logger) *listeners {
+	return &listeners{log: log, all: map[*subscriber]struct{}{}}
 }
 
-// add has l told from now on; of a term that lasts, at once.
-func (h *hub) add(l Listener) (remove func()) {
-	m := &mailbox{listener: l}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.listeners[m] = struct{}{}
-	if h.leading != nil {
-		h.put(m, notice{term: h.leading})
+// add registers l. If a term lasts, l hears of it at once.
+func (ls *listeners) add(l Listener) (remove func()) {
+	s := &subscriber{listener: l}
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	ls.all[s] = struct{}{}
+	if ls.leading != nil {
+		ls.put(s, event{term: ls.leading})
 	}
 	return func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		delete(h.listeners, m)
-		m.removed = true
+		ls.mu.Lock()
+		defer ls.mu.Unlock()
+		delete(ls.all, s)
+		s.removed = true
 	}
 }
 
-func (h *hub) gained(t *Term) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.leading = t
-	for m := range h.listeners {
-		h.put(m, notice{term: t})
+func (ls *listeners) gained(t *Term) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	ls.leading = t
+	for s := range ls.all {
+		ls.put(s, event{term: t})
 	}
 }
 
-// lost tells everybody of t's end and calls told when all have returned from it, or after tellGrace. One that is still in
-// an earlier callback is waited for like the others: often that one is the work, and returns since the term is over. But
-// it may be the one that we are called from, or never return; so who was late is not waited for again.
-func (h *hub) lost(t *Term, told func()) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.leading = nil
-	f := &farewell{told: told, open: map[*mailbox]struct{}{}}
-	for m := range h.listeners {
-		n := notice{term: t, lost: true}
-		if !m.late {
-			f.open[m] = struct{}{}
-			n.done = func() { h.returned(f, m) }
+// lost notifies all listeners of t's end. It calls done when all have returned from that,
+// or after tellGrace. A listener that is still in an earlier callback is waited for like
+// the others: often that callback is the work, and returns since the term is over. But it
+// may be the callback that we are called from, or never return, so a listener that was
+// late is not waited for again.
+func (ls *listeners) lost(t *Term, done func()) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	ls.leading = nil
+	f := &handover{done: done, open: map[*subscriber]struct{}{}}
+	for s := range ls.all {
+		ev := event{term: t, lost: true}
+		if !s.late {
+			f.open[s] = struct{}{}
+			ev.done = func() { ls.returned(f, s) }
 		}
-		h.put(m, n)
+		ls.put(s, ev)
 	}
 	if len(f.open) == 0 {
-		told()
+		done()
 		return
 	}
-	f.grace = time.AfterFunc(tellGrace, func() { h.giveUp(f) })
+	f.grace = time.AfterFunc(tellGrace, func() { ls.graceOver(f) })
 }
 
-// farewell is a term's end being told. It is guarded by the hub's lock.
-type farewell struct {
-	told  func() // called once; nil from then on
-	open  map[*mailbox]struct{}
+// handover is the end of a term, while listeners are notified of it. It is guarded by the
+// listeners' lock.
+type handover struct {
+	done  func() // called once; nil from then on
+	open  map[*subscriber]struct{}
 	grace *time.Timer
 }
 
-func (h *hub) returned(f *farewell, m *mailbox) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(f.open, m)
-	if len(f.open) == 0 && f.told != nil {
+func (ls *listeners) returned(f *handover, s *subscriber) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	delete(f.open, s)
+	if len(f.open) == 0 && f.done != nil {
 		f.grace.Stop()
 		f.end()
 	}
 }
 
-func (h *hub) giveUp(f *farewell) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if f.told == nil {
+func (ls *listeners) graceOver(f *handover) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if f.done == nil {
 		return
 	}
-	for m := range f.open {
-		m.late = true
+	for s := range f.open {
+		s.late = true
 	}
 	f.end()
 }
 
-func (f *farewell) end() {
-	f.told()
-	f.told = nil
+func (f *handover) end() {
+	f.done()
+	f.done = nil
 }
 
 // put is called with the lock held.
-func (h *hub) put(m *mailbox, n notice) {
-	m.open++
-	m.notices.run(func() { h.tell(m, n) })
+func (ls *listeners) put(s *subscriber, ev event) {
+	s.open++
+	s.events.run(func() { ls.tell(s, ev) })
 }
 
-func (h *hub) tell(m *mailbox, n notice) {
-	defer h.told(m, n)
-	defer logPanic(h.log, "a leadership listener panicked")
-	h.mu.Lock()
-	removed := m.removed
-	h.mu.Unlock()
+func (ls *listeners) tell(s *subscriber, ev event) {
+	defer ls.delivered(s, ev)
+	defer logPanic(ls.log, "a leadership listener panicked")
+	ls.mu.Lock()
+	removed := s.removed
+	ls.mu.Unlock()
 	switch {
 	case removed:
-	case n.lost:
-		m.listener.NotLeader(n.term)
+	case ev.lost:
+		s.listener.NotLeader(ev.term)
 	default:
-		m.listener.IsLeader(n.term)
+		s.listener.IsLeader(ev.term)
 	}
 }
 
-func (h *hub) told(m *mailbox, n notice) {
-	if n.done != nil {
-		n.done()
+func (ls *listeners) delivered(s *subscriber, ev event) {
+	if ev.done != nil {
+		ev.done()
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if m.open--; m.open == 0 {
-		m.late = false
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if s.open--; s.open == 0 {
+		s.late = false
 	}
 }
 
-// sequence runs functions in the order given, on a goroutine that lives only while there are any. One that ends its
-// goroutine, as a test's FailNow does, ends only itself. The zero value is ready.
-type sequence struct {
+// serial runs functions in the order given, on a goroutine that lives only while there
+// are any. A function that ends its goroutine, as a test's FailNow does, ends only
+// itself. The zero value is ready.
+type serial struct {
 	mu    sync.Mutex // guards the following; no function runs under it
 	queue []func()
 	busy  bool // the goroutine runs
 }
 
-func (s *sequence) run(f func()) {
+func (s *serial) run(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.queue = append(s.queue, f)
@@ -209,13 +220,14 @@ func (s *sequence) run(f func()) {
 	}
 }
 
-func (s *sequence) drain() {
+func (s *serial) drain() {
 	done := false
 	defer func() {
 		if !done {
 			go s.drain()
 		}
 	}()
+
 	for {
 		s.mu.Lock()
 		if len(s.queue) == 0 {
@@ -230,12 +242,16 @@ func (s *sequence) drain() {
 	}
 }
 
-// wait returns when what was given before has run, or ctx has ended.
-func (s *sequence) wait(ctx context.Context) {
+// idle reports whether all functions given so far have run.
+func (s *serial) idle() bool {
 	s.mu.Lock()
-	idle := !s.busy
-	s.mu.Unlock()
-	if idle {
+	defer s.mu.Unlock()
+	return !s.busy
+}
+
+// wait returns when all functions given before have run, or ctx has ended.
+func (s *serial) wait(ctx context.Context) {
+	if s.idle() {
 		return
 	}
 	done := make(chan struct{})
@@ -246,22 +262,9 @@ func (s *sequence) wait(ctx context.Context) {
 	}
 }
 
-// logPanic is deferred around the user's code where a panic must not end the election.
+// logPanic is deferred around the user's code if a panic there must not end the election.
 func logPanic(log *slog.Logger, what string) {
 	if r := recover(); r != nil {
 		log.Error(what, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
 	}
-}
-
-// Metrics is told what happens to a candidate, for counters and gauges. The calls come one at a time, in order, on a
-// goroutine of their own: one that is slow delays those behind it, and nothing else. A panic is logged.
-type Metrics interface {
-	// TermBegan: the candidate leads.
-	TermBegan(t *Term)
-	// TermEnded: it does not lead any more; lasted is how long it did, t.Err why it ceased.
-	TermEnded(t *Term, lasted time.Duration)
-	// StateChanged: what Status.State shows.
-	StateChanged(from, to State)
-	// Failed: a request to ZooKeeper failed and will be made again.
-	Failed(err error)
 }

@@ -2,424 +2,44 @@ package election
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
+	"maps"
 	"os"
-	"reflect"
-	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/go-zookeeper/zk"
 
-	"github.com/zkelection/election/internal/session"
 	"github.com/zkelection/election/internal/znode"
 )
 
-// DefaultSessionTimeout is asked for when WithSessionTimeout is not used. The server may grant another:
-// between 2 and 20 of its ticks, 4 s to 40 s by its defaults.
-const DefaultSessionTimeout = 10 * time.Second
-
-// ClientOption changes how a Client connects.
-type ClientOption func(*clientConfig)
-
-type clientConfig struct {
-	timeout  time.Duration
-	tls      *tls.Config
-	auth     []credential
-	dialer   zk.Dialer
-	provider zk.HostProvider
-	log      *slog.Logger
-	used     map[string]bool // options given, for those that NewClient cannot honour
-	errs     []error
-}
-
-type credential struct {
-	scheme string
-	secret []byte
-}
-
-func (cfg *clientConfig) wrong(format string, args ...any) {
-	cfg.errs = append(cfg.errs, fmt.Errorf(format, args...))
-}
-
-// authenticate waits for the session and presents the credentials.
-func authenticate(ctx context.Context, sess *session.Session, creds []credential) error {
-	if err := sess.Wait(ctx); err != nil {
-		return err
-	}
-	for _, c := range creds {
-		if err := sess.AddAuth(ctx, c.scheme, c.secret); err != nil {
-			return fmt.Errorf("authenticate with scheme %q: %w", c.scheme, err)
-		}
-	}
-	return nil
-}
-
-// authentication goes on until it has succeeded, been refused, or the session is closed.
-type authentication struct {
-	done chan struct{}
-	err  error // to be read when done is closed
-}
-
-func authenticateLater(sess *session.Session, creds []credential) *authentication {
-	a := &authentication{done: make(chan struct{})}
-	sess.Go(func() {
-		defer close(a.done)
-		a.err = authenticate(context.Background(), sess, creds)
-	})
-	return a
-}
-
-// wait returns what has come of it, or ErrClosed or ctx's error when that comes first.
-func (a *authentication) wait(ctx context.Context, closed <-chan struct{}) error {
-	if a == nil {
-		return nil
-	}
-	select {
-	case <-a.done:
-		return a.err
-	case <-closed:
-		return ErrClosed
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// WithAuth authenticates the session with ZooKeeper, for instance by the scheme "digest" and the credential
-// "user:password"; given several times, all of them. It also changes the default ACL of the candidates' znodes:
-// everything for the creator, read for the world. The credential is sent as it is: use TLS with it. It is never
-// logged. Default: none.
-func WithAuth(scheme string, cred []byte) ClientOption {
-	secret := append([]byte(nil), cred...)
-	return func(cfg *clientConfig) {
-		if scheme == "" {
-			cfg.wrong("WithAuth: scheme is empty")
-		}
-		cfg.auth = append(cfg.auth, credential{scheme, secret})
-	}
-}
-
-// WithClientLogger sets where the client logs: changes of the session at Info, what the driver says at Debug, a driver
-// that does not end at Error. Default: slog.Default.
-func WithClientLogger(log *slog.Logger) ClientOption {
-	return func(cfg *clientConfig) {
-		if log == nil {
-			cfg.wrong("WithClientLogger: logger is nil")
-			return
-		}
-		cfg.log = log
-	}
-}
-
-// WithDialer sets how a connection to one server is made. It must honour its timeout, and what it makes must obey
-// deadlines, or a server that never answers holds the client up. Default: TCP, with the host name looked up at every
-// call.
-func WithDialer(dial zk.Dialer) ClientOption {
-	return func(cfg *clientConfig) {
-		if dial == nil {
-			cfg.wrong("WithDialer: dialer is nil")
-		}
-		cfg.dialer, cfg.used["WithDialer"] = dial, true
-	}
-}
-
-// WithHostProvider sets which server is tried next. Default: the servers of the connect string in random order,
-// by name, so that every reconnect looks the names up again.
-func WithHostProvider(p zk.HostProvider) ClientOption {
-	return func(cfg *clientConfig) {
-		if v := reflect.ValueOf(p); p == nil || v.Kind() == reflect.Pointer && v.IsNil() {
-			cfg.wrong("WithHostProvider: provider is nil")
-		}
-		cfg.provider, cfg.used["WithHostProvider"] = p, true
-	}
-}
-
-// WithSessionTimeout sets the session timeout to ask the server for, in whole milliseconds. A shorter one means a
-// faster take-over after a crash and less patience with pauses and the network: see "Choosing a session timeout" in
-// the package documentation. Default: DefaultSessionTimeout.
-func WithSessionTimeout(d time.Duration) ClientOption {
-	return func(cfg *clientConfig) {
-		if d < time.Millisecond || d > maxTimeout {
-			cfg.wrong("WithSessionTimeout: timeout %v is not between 1ms and %v", d, maxTimeout)
-		}
-		cfg.timeout, cfg.used["WithSessionTimeout"] = d, true
-	}
-}
-
-// maxTimeout is what fits the protocol's 32-bit count of milliseconds.
-const maxTimeout = time.Duration(1<<31-1) * time.Millisecond
-
-// WithTLS encrypts the connection. Where the config names no server, the host's name in the connect string, or what
-// WithHostProvider makes of it, is what its certificate must be for. With WithDialer, TLS runs over the connection that
-// the dialer makes. Default: no TLS.
-func WithTLS(config *tls.Config) ClientOption {
-	return func(cfg *clientConfig) {
-		if config == nil {
-			cfg.wrong("WithTLS: config is nil")
-			return
-		}
-		cfg.tls, cfg.used["WithTLS"] = config.Clone(), true
-	}
-}
-
-func newClientConfig(opts []ClientOption) *clientConfig {
-	cfg := &clientConfig{timeout: DefaultSessionTimeout, log: slog.Default(), used: map[string]bool{}}
-	for i, opt := range opts {
-		if opt == nil {
-			cfg.wrong("client option %d is nil", i)
-			continue
-		}
-		opt(cfg)
-	}
-	return cfg
-}
-
-// dial returns how the session makes its connections; nil stands for plain TCP.
-func (cfg *clientConfig) dial() func(context.Context) zk.Dialer {
-	if cfg.tls == nil && cfg.dialer == nil {
-		return nil
-	}
-	return func(ctx context.Context) zk.Dialer {
-		plain := cfg.dialer
-		if plain == nil {
-			plain = session.DialTCP(ctx)
-		}
-		if cfg.tls == nil {
-			return plain
-		}
-		return func(network, address string, timeout time.Duration) (net.Conn, error) {
-			return cfg.encrypt(ctx, plain, network, address, timeout)
-		}
-	}
-}
-
-// encrypt dials and shakes hands, both within timeout.
-func (cfg *clientConfig) encrypt(ctx context.Context, plain zk.Dialer, network, address string, timeout time.Duration) (net.Conn, error) {
-	conn, err := plain(network, address, timeout)
-	if err != nil || conn == nil {
-		return nil, err
-	}
-	config := cfg.tls
-	if config.ServerName == "" {
-		config = config.Clone()
-		config.ServerName, _, _ = net.SplitHostPort(address)
-	}
-	secure := tls.Client(conn, config)
-	// The driver gives a dialer one second, which is short for two round trips and a certificate check.
-	ctx, cancel := context.WithTimeout(ctx, max(timeout, 3*time.Second))
-	defer cancel()
-	if err := secure.HandshakeContext(ctx); err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("TLS handshake with %s: %w", address, err)
-	}
-	return secure, nil
-}
-
-// parseConnectString takes ZooKeeper's "host:port,host:port/chroot" apart.
-func parseConnectString(s string) (servers []string, chroot string, err error) {
-	if s == "" {
-		return nil, "", errors.New("connectString is empty")
-	}
-	var errs []error
-	hosts := s
-	if i := strings.IndexByte(s, '/'); i >= 0 {
-		hosts, chroot = s[:i], s[i:]
-		if chroot == "/" {
-			chroot = ""
-		} else if e := znode.CheckPath(chroot); e != nil {
-			errs = append(errs, fmt.Errorf("connectString %q: chroot %q %w", s, chroot, e))
-		}
-	}
-	for host := range strings.SplitSeq(hosts, ",") {
-		server, e := parseServer(strings.TrimSpace(host))
-		if e != nil {
-			errs = append(errs, fmt.Errorf("connectString %q: %w", s, e))
-		}
-		servers = append(servers, server)
-	}
-	return servers, chroot, errors.Join(errs...)
-}
-
-// parseServer fills in the port where it is left out.
-func parseServer(s string) (string, error) {
-	host, port := s, strconv.Itoa(zk.DefaultPort)
-	switch {
-	case s == "":
-		return "", errors.New("a server is empty")
-	case strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]"):
-		host = s[1 : len(s)-1]
-	case strings.Contains(s, ":"):
-		var err error
-		if host, port, err = net.SplitHostPort(s); err != nil {
-			return "", fmt.Errorf("server %q: %w", s, err)
-		}
-	}
-	if host == "" {
-		return "", fmt.Errorf("server %q has no host", s)
-	}
-	if strings.ContainsFunc(host, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
-		return "", fmt.Errorf("server %q has a host with a space or a control character", s)
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return "", fmt.Errorf("server %q has the unknown port %q", s, port)
-	}
-	return net.JoinHostPort(host, port), nil
-}
-
-// Option changes how one Candidate stands.
+// Option changes how one [Candidate] takes part.
 type Option func(*config)
 
 type config struct {
-	id        string
-	acl       []zk.ACL
-	listeners []Listener
-	log       *slog.Logger
-	naming    Naming
-	stepDown  bool
-	check     func(context.Context) error
-	interval  time.Duration
-	metrics   Metrics
-	maxTerm   time.Duration
-	grace     time.Duration
-	overrun   func(*Term)
-	errs      []error
+	id          string
+	metadata    map[string]string
+	acl         []zk.ACL
+	listeners   []Listener
+	log         *slog.Logger
+	naming      Naming
+	stepDown    bool
+	healthCheck func(context.Context) error
+	interval    time.Duration
+	maxTerm     time.Duration
+	grace       time.Duration
+	overrun     func(*Term)
+	requeue     requeue
+	within      time.Duration // of fast failover; 0: without
+	strict      bool
+	noRequests  bool
+	errs        []error
 }
 
 func (cfg *config) wrong(format string, args ...any) {
 	cfg.errs = append(cfg.errs, fmt.Errorf(format, args...))
-}
-
-// maxID is the size of the largest znode that a server accepts by default (jute.maxbuffer).
-const maxID = 1 << 20
-
-// WithACL sets the access control list of the candidate's znode, and of the election path with whatever is missing above
-// it, if this candidate makes them: make beforehand what others are to share. The candidate itself needs READ on its
-// znode, and READ, CREATE and DELETE on the path. Whoever stands behind it needs READ on its znode, too: ZooKeeper tells
-// nobody else that it is gone, so that the next one in line would find out by its own look only, half a session timeout
-// later or a whole one. Default: open to the world, as ZooKeeper's own; after WithAuth everything for the creator and
-// read for the world.
-func WithACL(acl []zk.ACL) Option {
-	list := append([]zk.ACL(nil), acl...)
-	return func(cfg *config) {
-		if len(list) == 0 {
-			cfg.wrong("WithACL: acl is empty")
-		}
-		cfg.acl = list
-	}
-}
-
-// WithHealthCheck has check called every interval, and before the candidate first stands. While it returns an error,
-// panics, or takes longer than interval, the candidate is out of the line; a term ends with ErrUnhealthy. The
-// context ends when interval is over or the candidate is closed. Calls never overlap. Default: always healthy.
-func WithHealthCheck(interval time.Duration, check func(context.Context) error) Option {
-	return func(cfg *config) {
-		if interval <= 0 {
-			cfg.wrong("WithHealthCheck: interval %v is not positive", interval)
-		}
-		if check == nil {
-			cfg.wrong("WithHealthCheck: check is nil")
-		}
-		cfg.interval, cfg.check = interval, check
-	}
-}
-
-// WithID sets the identity that others read from the candidate's znode, best a few bytes. More than 1 MiB is refused, and
-// by default a server cuts the connection on a request of 1 MiB, path and ACL included (jute.maxbuffer). Identities
-// need not differ: what tells candidates apart is their znode. Default, also for "": the host's name and a random
-// suffix.
-func WithID(id string) Option {
-	return func(cfg *config) {
-		if len(id) > maxID {
-			cfg.wrong("WithID: id of %d bytes is over 1 MiB", len(id))
-		}
-		cfg.id = id
-	}
-}
-
-// WithListener adds a listener from the start on: see Candidate.AddListener. Default: none.
-func WithListener(l Listener) Option {
-	return func(cfg *config) {
-		if l == nil {
-			cfg.wrong("WithListener: listener is nil")
-			return
-		}
-		cfg.listeners = append(cfg.listeners, l)
-	}
-}
-
-// WithLogger sets where the candidate logs: leadership gained and lost at Info; what is retried and needs somebody's
-// help, such as a missing permission, at Warn; a panic of the user's code, or what the library takes for its own
-// fault, at Error; the rest, other retries too, at Debug. Default: the client's logger.
-func WithLogger(log *slog.Logger) Option {
-	return func(cfg *config) {
-		if log == nil {
-			cfg.wrong("WithLogger: logger is nil")
-			return
-		}
-		cfg.log = log
-	}
-}
-
-// WithMaxTerm has the candidate resign when it has led for d, 10 % more or less, and somebody waits in line; where
-// nobody does, it looks again after a tenth of d. It spreads the leaders of many elections over the processes.
-// Default: a term lasts as long as it can.
-func WithMaxTerm(d time.Duration) Option {
-	return func(cfg *config) {
-		if d <= 0 {
-			cfg.wrong("WithMaxTerm: duration %v is not positive", d)
-		}
-		cfg.maxTerm = d
-	}
-}
-
-// WithMetrics has m told what happens to the candidate. Default: nobody is told.
-func WithMetrics(m Metrics) Option {
-	return func(cfg *config) {
-		if m == nil {
-			cfg.wrong("WithMetrics: metrics is nil")
-			return
-		}
-		cfg.metrics = m
-	}
-}
-
-// WithNaming sets how the candidate's znodes are called. It matters only where other software stands in the same
-// election, since every candidate reads all names: see Naming. Default: CuratorLatch.
-func WithNaming(n Naming) Option {
-	return func(cfg *config) {
-		if err := n.check(); err != nil {
-			cfg.wrong("WithNaming: naming %.200q %w", string(n), err)
-		}
-		cfg.naming = n
-	}
-}
-
-// WithOverrun has f called, once a term and on a goroutine of its own, when the function under Run still runs grace
-// after its term ended. Until it returns, this candidate neither hands on nor stands again; a service that cannot
-// stop its work usually exits here. Default: the work is waited for.
-func WithOverrun(grace time.Duration, f func(*Term)) Option {
-	return func(cfg *config) {
-		if grace <= 0 {
-			cfg.wrong("WithOverrun: grace %v is not positive", grace)
-		}
-		if f == nil {
-			cfg.wrong("WithOverrun: function is nil")
-		}
-		cfg.grace, cfg.overrun = grace, f
-	}
-}
-
-// WithStepDownOnDisconnect has a term end with ErrDisconnected as soon as the connection is lost, rather than when
-// the lease ends; the candidate keeps its place and leads again when it is back in time. It shortens the time in
-// which a leader acts on what it cannot know, at the price of a new term for every glitch. Default: off.
-func WithStepDownOnDisconnect() Option {
-	return func(cfg *config) { cfg.stepDown = true }
 }
 
 func newConfig(opts []Option) *config {
@@ -434,7 +54,27 @@ func newConfig(opts []Option) *config {
 	if cfg.id == "" {
 		cfg.id = defaultID()
 	}
+	if cfg.within > 0 && !znode.Unique(string(cfg.naming)) {
+		cfg.wrong("WithFastFailover: naming %.200q has no UUID, so a name may be used again after the path was deleted", string(cfg.naming))
+	}
+	if n := len(cfg.data(cfg.within)); n > maxID && len(cfg.id) <= maxID {
+		cfg.wrong("WithMetadata: with the id, metadata takes %d bytes in the znode, over 1 MiB", n)
+	}
 	return cfg
+}
+
+// data is what the candidate's znode holds, if it may be silent for within (0: without
+// fast failover).
+func (cfg *config) data(within time.Duration) []byte {
+	metadata := cfg.metadata
+	if within > 0 {
+		metadata = maps.Clone(metadata)
+		if metadata == nil {
+			metadata = map[string]string{}
+		}
+		znode.SetWithin(metadata, within)
+	}
+	return []byte(znode.Pack(cfg.id, metadata))
 }
 
 func defaultID() string {
@@ -446,42 +86,248 @@ func defaultID() string {
 	return host + "-" + hex.EncodeToString(u[:4])
 }
 
-// Naming is how a candidate's znode is called: a template in which "{uuid}" and "{hex}" stand for a random UUID,
-// to which ZooKeeper appends its ten-digit counter. Whatever a candidate is itself called, it reads the line by the
-// ten digits at the end of each child's name, so candidates of all namings stand in one line. A template that ends
-// in "--" or "_-", or is "-", is refused: its last character would read as the number's sign.
-//
-// A naming without a UUID works, but then a znode whose making was not confirmed is told from others only by its session
-// and ID, and after the whole path was deleted by hand a delete that the network has held up may hit a new znode of the
-// same name.
-//
-// The server's counter ends at 2^31-1 and stays there. Candidates that come then bear one number and stand in the order of
-// their znodes' making; with a naming that has no UUID only the first gets a name, and Start returns zk.ErrNodeExists,
-// with an explanation, to the others. Delete the path while nobody stands there, and it counts from 0 again.
-type Naming string
+// maxID is the size of the largest znode that a server accepts by default
+// (jute.maxbuffer).
+const maxID = 1 << 20
 
-// The namings of other software. A mixed line is only as safe as its weakest member: see the package documentation.
-const (
-	// CuratorLatch is that of Apache Curator's LeaderLatch. The default.
-	CuratorLatch Naming = "_c_{uuid}-latch-"
-	// CuratorSelector is that of Apache Curator's LeaderSelector.
-	CuratorSelector Naming = "_c_{uuid}-lock-"
-	// KazooLock is that of Kazoo's Lock, and so of its Election.
-	KazooLock Naming = "{hex}__lock__"
-	// ZooKeeperRecipe is that of LeaderElectionSupport in ZooKeeper's recipes and in ZooKeeperNetEx.
-	ZooKeeperRecipe Naming = "n_"
-)
+// WithACL sets the access control list of the candidate's znode. It also applies to the
+// election path and its missing ancestors, if this candidate makes them: create the path
+// beforehand if others must share it. Default: open to the world, as ZooKeeper's own;
+// after [WithAuth], everything for the creator and read for the world.
+//
+// The candidate itself needs READ on its znode, and READ, CREATE and DELETE on the path.
+// The next candidate also needs READ on this znode. Without it, its watch does not fire
+// and it notices the deletion only at its next check: half to one session timeout later,
+// and later still if many candidates share its client (G6 in the package documentation).
+//
+// An ACL does not keep others from ending this client's session, and the znode with it,
+// if they reach the servers and know the session's id: see "What is not promised" in the
+// package documentation.
+func WithACL(acl []zk.ACL) Option {
+	list := append([]zk.ACL(nil), acl...)
+	return func(cfg *config) {
+		if len(list) == 0 {
+			cfg.wrong("WithACL: acl is empty")
+		}
+		cfg.acl = list
+	}
+}
 
-func (n Naming) check() error {
-	if n == "" {
-		return errors.New("is empty")
+// shortestFailover is the shortest time that WithFastFailover accepts.
+const shortestFailover = 100 * time.Millisecond
+
+// WithFastFailover sets the time after which this candidate is replaced if its process
+// crashes, is stopped or is cut off from ZooKeeper. It is replaced after about within,
+// instead of a session timeout later. Give the option to all candidates of the election.
+// Default: off.
+//
+// within is from 100 ms to half a session timeout. If the server grants a session timeout
+// of less than 2 × within, half of the granted timeout counts, and the candidate logs a
+// warning.
+//
+// The candidates at the first two places write their own znodes every within/5, and lead
+// only while those writes are answered. If a candidate has written nothing for within, the
+// candidate behind it deletes its znode. No two lead at once, for the same reasons as
+// without the option (package documentation, G1). But a term ends when a write of
+// ZooKeeper, or a pause of the process, takes longer than within/1.2. So choose within
+// longer than both: see "Choosing how fast" in the package documentation.
+//
+// A leader whose work still runs after its term goes on writing, so nobody leads before the
+// work has returned. If its whole process hangs, it is replaced.
+//
+// Candidates with another within, or without the option, may take part in the same
+// election. Each is replaced after its own time, and a candidate without the option is
+// replaced when its session expires.
+//
+// Participants of other libraries should not take part. Curator's LeaderLatch and
+// ZooKeeper's LeaderElectionSupport lose their watch when the znode ahead is written, and
+// may then wait for ever. The candidate logs one warning if it sees a participant without
+// the option.
+//
+// The candidate needs WRITE on its own znode (see [WithACL]). Otherwise [Candidate.Start]
+// returns the server's refusal. [NewCandidate] refuses a naming without a UUID, such as
+// [ZooKeeperRecipe], because its names may be used again. The time is published in the
+// metadata, with the key "election.failover-ms".
+func WithFastFailover(within time.Duration) Option {
+	return func(cfg *config) {
+		if within < shortestFailover {
+			cfg.wrong("WithFastFailover: %v is less than %v", within, shortestFailover)
+			return
+		}
+		cfg.within = within.Truncate(time.Millisecond)
 	}
-	if strings.Contains(string(n), "/") {
-		return errors.New("has a /")
+}
+
+// WithHealthCheck calls check before the candidate first enters the election and then
+// every interval. While check returns an error, panics, or takes longer than interval,
+// the candidate is out of the line. A term then ends with [ErrUnhealthy]. check's context
+// ends when interval is over or the candidate no longer takes part. Calls never overlap.
+// Default: always healthy.
+func WithHealthCheck(interval time.Duration, check func(context.Context) error) Option {
+	return func(cfg *config) {
+		if interval <= 0 {
+			cfg.wrong("WithHealthCheck: interval %v is not positive", interval)
+		}
+		if check == nil {
+			cfg.wrong("WithHealthCheck: check is nil")
+		}
+		cfg.interval, cfg.healthCheck = interval, check
 	}
-	prefix := znode.Prefix(string(n), [16]byte{})
-	if !znode.Plain(prefix) {
-		return errors.New("ends in a - that reads as the sign of the number behind it")
+}
+
+// WithID sets the identity that others read from the candidate's znode. Best are a few
+// bytes. More than 1 MiB is refused, and by default a server cuts the connection at a
+// request of 1 MiB, path and ACL included (jute.maxbuffer). Identities may be equal: the
+// znodes tell candidates apart. Default, also for "": the host's name and a random
+// suffix.
+func WithID(id string) Option {
+	return func(cfg *config) {
+		if len(id) > maxID {
+			cfg.wrong("WithID: id of %d bytes is over 1 MiB", len(id))
+		}
+		cfg.id = id
 	}
-	return znode.CheckName(prefix) // the driver looks at it without the number
+}
+
+// WithListener registers a listener from the start: see [Candidate.AddListener]. Default:
+// none.
+func WithListener(l Listener) Option {
+	return func(cfg *config) {
+		if l == nil {
+			cfg.wrong("WithListener: listener is nil")
+			return
+		}
+		cfg.listeners = append(cfg.listeners, l)
+	}
+}
+
+// WithLogger sets where the candidate logs. Default: the client's logger.
+//   - Info: leadership gained and lost, and the removal of a silent candidate ahead
+//     ([WithFastFailover]).
+//   - Warn: a retry that needs somebody's help, such as a missing permission.
+//   - Error: a panic of the user's code, or a fault of this library.
+//   - Debug: the rest, other retries too.
+//
+// A candidate that has waited for one session timeout logs that at Warn with the last
+// reason. It may be waiting for its znode, for the proof of its lease, for the removal of
+// its znode, for the return of its work or for a passing health check. It repeats the
+// line after two more session timeouts, then after four, and so on, up to every ten
+// minutes. During an outage only the client does.
+func WithLogger(log *slog.Logger) Option {
+	return func(cfg *config) {
+		if log == nil {
+			cfg.wrong("WithLogger: logger is nil")
+			return
+		}
+		cfg.log = log
+	}
+}
+
+// WithMaxTerm limits how long the candidate leads. When it has led for d, 10 % more or
+// less, it resigns if somebody waits in line. If nobody does, it looks again after a
+// tenth of d. It does not spread the leaders of many elections over processes: the next
+// in line leads, wherever it runs. Package shards does that. Default: a term lasts as long
+// as it can.
+func WithMaxTerm(d time.Duration) Option {
+	return func(cfg *config) {
+		if d <= 0 {
+			cfg.wrong("WithMaxTerm: duration %v is not positive", d)
+		}
+		cfg.maxTerm = d
+	}
+}
+
+// WithMetadata sets what others read about the candidate beside its ID, such as its
+// address, version or zone. [Client.Leader], [Client.Participants], [Client.Observe] and
+// [Client.Follow] return it. It stays the same for the candidate's life; a later
+// WithMetadata replaces an earlier one. Keys and values may be any strings, but no key
+// may be empty. Best are a few short ones: ID and metadata together may take 1 MiB in the
+// znode, and by default a server cuts the connection at a request of that size.
+//
+// The znode holds <ID>?<key>=<value>&…, sorted by key and percent-encoded, in place of
+// the ID alone. Curator and Kazoo show that line as the ID. What they write is read as an
+// ID without metadata. Whoever may read the znode may read the metadata: put no secret
+// into it. Keys that begin with "election." are the library's own. Default: none.
+func WithMetadata(metadata map[string]string) Option {
+	own := maps.Clone(metadata)
+	return func(cfg *config) {
+		if _, empty := own[""]; empty {
+			cfg.wrong("WithMetadata: a key is empty, with the value %.200q", own[""])
+			return
+		}
+		for key := range own {
+			if strings.HasPrefix(key, znode.Reserved) {
+				cfg.wrong("WithMetadata: key %.200q begins with %q, as the library's own keys do", key, znode.Reserved)
+				return
+			}
+		}
+		cfg.metadata = own
+	}
+}
+
+// WithNaming sets how the candidate's znodes are called. It matters only if other
+// software takes part in the same election: see [Naming]. Default: [CuratorLatch].
+func WithNaming(n Naming) Option {
+	return func(cfg *config) {
+		if err := n.validate(); err != nil {
+			cfg.wrong("WithNaming: naming %.200q %w", string(n), err)
+		}
+		cfg.naming = n
+	}
+}
+
+// WithOverrun calls f, on its own goroutine and at most once per term, if the function
+// given to Run, or work that holds the term ([Term.Hold]), is still running grace after
+// the term ended. Until it returns, this candidate neither hands over nor takes part
+// again. A service that cannot stop its work usually exits here. Default: the work is
+// waited for.
+func WithOverrun(grace time.Duration, f func(*Term)) Option {
+	return func(cfg *config) {
+		if grace <= 0 {
+			cfg.wrong("WithOverrun: grace %v is not positive", grace)
+		}
+		if f == nil {
+			cfg.wrong("WithOverrun: function is nil")
+		}
+		cfg.grace, cfg.overrun = grace, f
+	}
+}
+
+// WithStepDownOnDisconnect ends a term with [ErrDisconnected] as soon as the connection
+// is lost, rather than when the lease ends. The candidate keeps its place, and leads
+// again if the connection is back in time. A leader then acts for a shorter time without
+// knowing the state of the election, but every short loss of the connection ends a term.
+// Default: off.
+func WithStepDownOnDisconnect() Option {
+	return func(cfg *config) { cfg.stepDown = true }
+}
+
+// WithStrictHandover makes sure that no two candidates lead, even if somebody deletes a
+// leader's znode or ends its session, or the session ends earlier than its client can know
+// (see "What is not promised" in the package documentation). Give the option to all
+// candidates of the election, with the same session timeout. Default: off.
+//
+// The candidates then keep a record in the data of the election path: who led last, and
+// whether that leader has left in order. If the record does not say that it has, the next
+// candidate waits before it leads. The wait is 1.1 × as long as the last leader may still
+// consider itself leader: a third of the session timeout, or within/1.2 with
+// [WithFastFailover] if that is less. The first candidate on a new path also waits, for
+// 1.1 × a third of its session timeout. A hand-over in order takes one write more than
+// without the option. Leaders prove their leases twice as often.
+//
+// [Client.Close] ends the session and writes no record. Call [Candidate.Shutdown] before
+// Close, or the next candidate waits. A leader without the option, such as another
+// library's, writes no record, and no one waits for it. No one else may write the path's
+// data. The candidate needs WRITE on the path. Otherwise [Candidate.Start] returns the
+// server's refusal. If the candidate makes the path, it makes a persistent znode, which
+// stays.
+func WithStrictHandover() Option {
+	return func(cfg *config) { cfg.strict = true }
+}
+
+// WithoutRequests makes the candidate ignore requests from outside, which operators make
+// with [Client.RequestResign] and [Client.RequestHandOver]. It also saves the one request
+// with which each leader begins to watch for them. Default: operators may ask.
+func WithoutRequests() Option {
+	return func(cfg *config) { cfg.noRequests = true }
 }
