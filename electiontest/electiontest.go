@@ -1,6 +1,6 @@
-// Package electiontest is for the tests of services that elect their leader by package election: a ZooKeeper in
-// memory, and the few things that can happen to a service because of it. A test says when the session ends, the
-// leadership is taken away or the network is gone, and lets virtual time pass:
+// Package electiontest is a ZooKeeper in memory, for the tests of services that elect their
+// leader with package [election]. A test ends a session, takes leadership away or cuts a
+// client off, and then lets virtual time pass:
 //
 //	synctest.Test(t, func(t *testing.T) {
 //		zk := electiontest.New(t)
@@ -8,148 +8,159 @@
 //		time.Sleep(time.Minute)                                     // takes no time in a bubble
 //		zk.ExpireSession(zk.Leader("/nightly-job").SessionID)
 //		time.Sleep(time.Minute)
-//		// … the work of the one has stopped, the other's goes on
+//		// … the work of the old leader has stopped, and the other replica works
 //	})
 //
-// Outside of a bubble of testing/synctest it works as well, in real time; then [WithTick] makes sessions short.
+// It also works outside of a bubble of [testing/synctest], in real time. Use [WithTick]
+// there to make sessions short. [Start] is for programs that are not tests.
+//
+// The methods of [Servers] cause single faults: they end a session, depose a leader, cut a
+// network or stop a server. A [Rival] is a candidate that does not belong to the service.
+// [Chaos] causes hours of random faults, and checks that the service never works twice at
+// once and that no token goes back.
 //
 // # Why it is here
 //
-// A service can be wrong in what it does when a term ends, and that is rare in production and hard to bring about on a
-// real server. The usual way out is an interface in front of the election, and a mock of it; but the mock behaves as
-// its author believes that an election does, and that belief is what wants testing: that a term may come back under
-// the same token, that its context ends before anybody else leads, that Run waits for the work. Here the service runs on
-// the real Client and the real Candidate, which talk ZooKeeper's protocol to the servers that the library is itself
-// tested against.
+// A service can do the wrong thing when a term ends. The end of a term is rare in production
+// and hard to provoke on a real server. Many services therefore put an interface in front of
+// the election, and test with a mock. But a mock behaves as its author thinks that an
+// election behaves, and the author may be wrong: a term may come back under the same token,
+// its context ends before anyone else leads, and [election.Candidate.Run] waits for the
+// work. With this package your service uses the real [election.Client] and
+// [election.Candidate]. They speak ZooKeeper's protocol to the servers on which the library
+// itself is tested.
 //
 // # Why it is thin
 //
-// Behind it is internal/zksim, which stays internal. That is made for proving the library: replies lost after their
-// commit, links cut in one direction, disks that are slow, servers that are frozen. What all this does to a service is
-// one of four things: its session ends, its place in line is taken, it is cut off for a while, or nothing. The library's
-// suite checks that no more comes of it; a service's test need not do so again. And what is not exported can change.
+// The servers come from internal/zksim, which tests the library itself: replies that are lost
+// after their commit, links that are cut in one direction, slow disks, frozen servers. For a
+// service, each of these faults has one of four effects: its session ends, it loses its
+// place in line, it is cut off for a while, or nothing happens. The library's own tests
+// check that there is no fifth effect, so a service's tests need not name those faults.
+// [Chaos] causes them at random. zksim stays internal, so it can change.
 //
 // # What it is not
 //
-// It stores nothing and is no server for production. It does not tell how a service gets on with its ensemble's ACLs,
-// TLS, load or latency: have one test of that on a real one.
+// It stores nothing and is not a server for production. It cannot show how a service behaves
+// with the ACLs, TLS, load or latency of its ensemble. Keep one test on a real ensemble for
+// that.
 package electiontest
 
 import (
+	"context"
 	"fmt"
-	"path"
 	"testing"
 	"time"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkelection/election"
-	"github.com/zkelection/election/internal/zksim"
-	"github.com/zkelection/election/internal/znode"
 )
 
-// Ensemble is a ZooKeeper in memory, of one server. Its methods may be called from any goroutine. Paths are those of
-// ZooKeeper, so they begin with the chroot where the service's connect string has one.
+// Ensemble is [Servers] for a test. If a method fails, it ends the test instead of returning
+// an error. [New] makes an Ensemble. Ensemble also has the methods of Servers that do not
+// fail. The field Servers has the methods that return errors.
 type Ensemble struct {
-	tb  testing.TB
-	sim *zksim.Ensemble
+	*Servers
+	tb testing.TB
 }
 
-// Option changes what [New] makes.
-type Option func(*options)
-
-type options struct{ tick time.Duration }
-
-// WithTick sets the server's tick. It grants session timeouts of 2 to 20 of it, whatever a client asks for, and ends
-// sessions on whole ticks. Default: 2 s, as ZooKeeper's; a shorter one pays where time is real.
-func WithTick(d time.Duration) Option {
-	return func(o *options) { o.tick = d }
-}
-
-// New starts an ensemble that lasts as long as tb, which should be the inner one when called in a synctest bubble.
-// Whatever connects to it has to be closed before tb ends: by a defer, or by tb.Cleanup after this call.
+// New starts an ensemble and stops it when tb ends. In a synctest bubble, pass the
+// bubble's own tb. Before tb ends, close everything that connects to the ensemble: with a
+// defer, or with a tb.Cleanup that is registered after this call.
 func New(tb testing.TB, opts ...Option) *Ensemble {
 	tb.Helper()
-	var all options
-	for _, o := range opts {
-		o(&all)
+	s, err := Start(opts...)
+	if err != nil {
+		tb.Fatalf("%v", err)
 	}
-	if all.tick < 0 {
-		tb.Fatalf("electiontest: WithTick: %v is negative", all.tick)
-	}
-	e := &Ensemble{tb: tb, sim: zksim.New(zksim.Config{Tick: all.tick})}
-	tb.Cleanup(e.sim.Close)
-	return e
+	tb.Cleanup(s.Close)
+	return &Ensemble{s, tb}
 }
 
-// ConnectString is what [election.Connect] wants, with a chroot appended if the service uses one. It leads nowhere
-// without [Ensemble.Dialer].
-func (e *Ensemble) ConnectString() string { return e.sim.ConnectString() }
-
-// Dialer is for [election.WithDialer]. client is a name of the test's choice; all connections made under it are one
-// to [Ensemble.Cut]. The connections are pipes in this process, so they obey the virtual time of a synctest bubble.
-func (e *Ensemble) Dialer(client string) zk.Dialer { return e.sim.DialerFor(client) }
-
-// ListenTCP opens the ensemble to services that cannot be given a dialer, other processes for instance, and returns
-// the connect string for them: a free port of the loopback interface. They are "tcp" to [Ensemble.Cut]. Sockets know
-// no virtual time, so it is of no use in a synctest bubble. It ends the test when it cannot listen.
+// ListenTCP is [Servers.ListenTCP]. If it cannot listen, it ends the test.
 func (e *Ensemble) ListenTCP() (connectString string) {
 	e.tb.Helper()
-	at, err := e.sim.ListenTCP("127.0.0.1:0")
-	if err != nil {
-		e.tb.Fatalf("electiontest: %v", err)
-	}
+	at, err := e.Servers.ListenTCP()
+	e.must(err)
 	return at
 }
 
-// Leader is who stands first in line at an election's path now. Whether it knows so yet, and believes it, only itself
-// can tell. A zero Participant means that nobody stands there.
-func (e *Ensemble) Leader(electionPath string) election.Participant {
-	for _, name := range znode.Sort(e.sim.Children(electionPath)) {
-		if node, ok := e.sim.Get(path.Join(electionPath, name)); ok { // else it has gone this moment, and the next is first
-			return election.Participant{ID: string(node.Data), Path: node.Path, Token: node.Stat.Czxid,
-				SessionID: node.Stat.EphemeralOwner, Leader: true}
-		}
-	}
-	return election.Participant{}
-}
-
-// ExpireSession ends a session as if its client had not been heard of for the session timeout: its znodes go, and its
-// candidates stand again at the back. A term ends with [election.ErrNodeDeleted] or [election.ErrSessionExpired],
-// whichever the client hears of first; a service should not care. The id comes from [Ensemble.Leader],
-// [election.Candidate.Status] or [election.Client.Participants].
-//
-// On a real ensemble no session ends under a client that is in touch, so this is as sudden as a znode that is deleted
-// by hand: the successor may learn of it a moment before the old leader does. Use [Ensemble.Cut] where that matters.
-// It ends the test when there is no such session.
+// ExpireSession is [Servers.ExpireSession]. If there is no such session, it ends the test.
 func (e *Ensemble) ExpireSession(id int64) {
 	e.tb.Helper()
-	if !e.sim.ExpireSession(id) {
-		e.tb.Fatalf("electiontest: there is no session %#x", id)
-	}
+	e.must(e.Servers.ExpireSession(id))
 }
 
-// TakeLeadership deletes the znode of whoever is first in line at an election's path, as an operator may, and
-// returns who that was. Its term ends with [election.ErrNodeDeleted]; it keeps its session and stands again at the
-// back. As with [Ensemble.ExpireSession], the successor may learn of it a moment sooner. It ends the test when
-// nobody stands there.
+// TakeLeadership is [Servers.TakeLeadership]. If no one takes part, it ends the test.
 func (e *Ensemble) TakeLeadership(electionPath string) election.Participant {
 	e.tb.Helper()
-	leader := e.Leader(electionPath)
-	err := fmt.Errorf("nobody stands at %s", electionPath)
-	if leader.Path != "" {
-		err = e.sim.Delete(leader.Path)
-	}
-	if err != nil {
-		e.tb.Fatalf("electiontest: take leadership: %v", err)
-	}
+	leader, err := e.Servers.TakeLeadership(electionPath)
+	e.must(err)
 	return leader
 }
 
-// Cut takes a client's network away: nothing arrives either way, and no connection is closed, as when a machine is
-// switched off. A leader's lease runs out, its term ends with [election.ErrLeaseExpired], and after the session
-// timeout the next one leads: never sooner, so this is how to test that two do not overlap.
-func (e *Ensemble) Cut(client string) { e.sim.Unplug(client) }
+// StopServer is [Servers.StopServer]. If there is no such server, it ends the test.
+func (e *Ensemble) StopServer(id int) {
+	e.tb.Helper()
+	e.must(e.Servers.StopServer(id))
+}
 
-// Heal gives it back. What had been sent meanwhile arrives, unless the connection was given up.
-func (e *Ensemble) Heal(client string) { e.sim.Plug(client) }
+// RestartServer is [Servers.RestartServer]. If there is no such server, it ends the test.
+func (e *Ensemble) RestartServer(id int) {
+	e.tb.Helper()
+	e.must(e.Servers.RestartServer(id))
+}
+
+// AwaitLeader is [Servers.AwaitLeader]. It waits for ten minutes, or until ten seconds
+// before the deadline of the test if that is sooner, and then ends the test. In a bubble
+// the minutes are virtual, and the test's deadline does not count.
+func (e *Ensemble) AwaitLeader(electionPath string, ids ...string) election.Participant {
+	e.tb.Helper()
+	ctx, cancel := e.patience()
+	defer cancel()
+	leader, err := e.Servers.AwaitLeader(ctx, electionPath, ids...)
+	e.must(err)
+	return leader
+}
+
+// Rival is [Servers.Rival]. It waits as long as [Ensemble.AwaitLeader], and an error ends
+// the test.
+func (e *Ensemble) Rival(electionPath string, opts ...election.Option) *Rival {
+	e.tb.Helper()
+	ctx, cancel := e.patience()
+	defer cancel()
+	r, err := e.Servers.Rival(ctx, electionPath, opts...)
+	e.must(err)
+	return r
+}
+
+func (e *Ensemble) must(err error) {
+	e.tb.Helper()
+	if err != nil {
+		e.tb.Fatalf("%v", err)
+	}
+}
+
+// patience returns a context for a call that waits. Its error says what ended it.
+func (e *Ensemble) patience() (context.Context, context.CancelFunc) {
+	const most, reserve = 10 * time.Minute, 10 * time.Second
+	wait, why := most, fmt.Errorf("%v have passed", most)
+	if at, ok := deadline(e.tb); ok && time.Until(at)-reserve < wait {
+		wait, why = time.Until(at)-reserve, fmt.Errorf("the deadline of the test is near")
+	}
+	return context.WithTimeoutCause(context.Background(), wait, why)
+}
+
+// deadline returns tb's deadline. There is none in a bubble: the deadline is real, and
+// Deadline panics there. No other call tells whether this is a bubble.
+func deadline(tb testing.TB) (at time.Time, ok bool) {
+	t, has := tb.(interface{ Deadline() (time.Time, bool) })
+	if !has {
+		return at, false
+	}
+	defer func() {
+		if recover() != nil {
+			at, ok = time.Time{}, false
+		}
+	}()
+	return t.Deadline()
+}

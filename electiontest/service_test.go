@@ -17,12 +17,13 @@ import (
 
 const jobPath = "/nightly-job"
 
-// service is what somebody might test with this package: a singleton job, which does a piece of work each second.
-// It is told how to connect, and nothing else in it knows of the test.
+// service is an example of what you might test with this package: a job that only one
+// instance may run, with a piece of work each second. Its run method takes the connect
+// string and options. Nothing else in it knows of the test.
 type service struct {
 	name string
-	done func(name string) // a piece of work
-	left func(name string, why error)
+	done func(name string)            // called for each piece of work
+	left func(name string, why error) // called when the term is over
 }
 
 func (s service) run(ctx context.Context, servers string, opts ...election.ClientOption) error {
@@ -54,7 +55,7 @@ func (s service) job(ctx context.Context, term *election.Term) error {
 	}
 }
 
-// log is what the services of a test have done since it was last looked at.
+// log collects what the services of a test have done since the last call of during.
 type log struct {
 	mu   sync.Mutex
 	work map[string]int
@@ -73,7 +74,8 @@ func (l *log) left(name string, why error) {
 	l.ends = append(l.ends, fmt.Sprintf("%s: %v", name, why))
 }
 
-// during lets time pass, and returns who worked how often meanwhile, and whose work was ended and why.
+// during lets d pass. It returns how often each service has worked meanwhile, and why the
+// work of which service ended.
 func (l *log) during(d time.Duration) (work map[string]int, ends []string) {
 	time.Sleep(d)
 	synctest.Wait()
@@ -84,7 +86,8 @@ func (l *log) during(d time.Duration) (work map[string]int, ends []string) {
 	return work, ends
 }
 
-// start runs services one after the other, so that they stand in this order, until the test ends.
+// start runs services until the test ends. It starts them one after the other, so they
+// are in line in this order.
 func start(t *testing.T, zk *electiontest.Ensemble, names ...string) *log {
 	l := &log{work: map[string]int{}}
 	for _, name := range names {
@@ -105,8 +108,9 @@ func start(t *testing.T, zk *electiontest.Ensemble, names ...string) *log {
 	return l
 }
 
-// A leader that loses its session: its work's context ends, another one works, and it comes back when that one has
-// gone. Half an hour passes in an instant.
+// The leader loses its session. The context of its work ends, another service works, and
+// the first one works again when the other loses its place. Half an hour passes in an
+// instant.
 func TestJobMovesOnWhenTheLeaderLosesItsSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		zk := electiontest.New(t)
@@ -127,11 +131,12 @@ func TestJobMovesOnWhenTheLeaderLosesItsSession(t *testing.T) {
 		_, ends = services.during(2 * time.Second)
 		require.Equal(t, []string{"b: " + election.ErrNodeDeleted.Error()}, ends)
 		work, _ = services.during(10 * time.Minute)
-		require.Equal(t, map[string]int{"a": 600}, work, "a has stood again, behind b")
+		require.Equal(t, map[string]int{"a": 600}, work, "a had joined again, behind b")
 	})
 }
 
-// A leader that is cut off stops by itself, before anybody else begins, and takes its place at the back when it can.
+// A leader that is cut off stops by itself before any other service begins. When it is
+// connected again, it joins at the back of the line.
 func TestJobIsNeverDoneTwiceWhenTheLeaderIsCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		zk := electiontest.New(t)
@@ -140,7 +145,7 @@ func TestJobIsNeverDoneTwiceWhenTheLeaderIsCutOff(t *testing.T) {
 		zk.Cut("a")
 		work, ends := services.during(election.DefaultSessionTimeout / 2)
 		require.Equal(t, []string{"a: " + election.ErrLeaseExpired.Error()}, ends)
-		require.NotContains(t, work, "b", "it cannot know yet that a has stopped")
+		require.NotContains(t, work, "b", "b must wait until ZooKeeper has ended a's session")
 
 		work, ends = services.during(election.DefaultSessionTimeout)
 		require.NotContains(t, work, "a")
@@ -162,7 +167,7 @@ func TestOtherProcessesConnectByTCP(t *testing.T) {
 	client, err := election.Connect(ctx, zk.ListenTCP(), election.WithSessionTimeout(time.Second))
 	require.NoError(t, err)
 	defer client.Close()
-	candidate, err := election.NewCandidate(client, jobPath, election.WithID("a"))
+	candidate, err := election.NewCandidate(client, jobPath, election.WithID("a"), election.WithMetadata(map[string]string{"zone": "b"}))
 	require.NoError(t, err)
 	require.Zero(t, zk.Leader(jobPath))
 	term, err := candidate.Await(ctx)
