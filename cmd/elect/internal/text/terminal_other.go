@@ -1,0 +1,7 @@
+//go:build !windows
+
+package text
+
+import "os"
+
+func obeys(*os.File) bool { return true }
