@@ -4,5 +4,6 @@ package demo
 
 import "syscall"
 
-// OwnGroup changes nothing where a parent's end cannot be passed on: a child of its own group would be left behind.
+// OwnGroup changes nothing here. Only Linux can end a child together with its parent;
+// elsewhere a child in a group of its own would be left behind.
 func OwnGroup() *syscall.SysProcAttr { return nil }

@@ -1,5 +1,5 @@
-// Package demo is what the examples have in common: how they start and stop, where their ZooKeeper comes from, and
-// how one of them runs others as processes.
+// Package demo is what the examples have in common: how they start and stop, where their
+// ZooKeeper comes from, and how they run programs as processes.
 package demo
 
 import (
@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"syscall"
@@ -17,14 +18,16 @@ import (
 	"github.com/zkelection/election/internal/zksim"
 )
 
-// Env names the variable that names the ensemble, as in the posts.
+// Env is the name of the environment variable that names the ensemble. It is the same as
+// in the posts.
 const Env = "ZOOKEEPER_CONNECTION_STRING"
 
-// Main calls run with a context that ends at SIGINT or SIGTERM, and exits with 1 when it fails. Being told to stop
-// is no failure. A second signal ends the process at once, in case run hangs.
+// Main calls run with a context that ends at SIGINT or SIGTERM. If run fails, Main exits
+// with status 1. To be stopped by a signal is no failure. A second signal ends the
+// process at once, in case run hangs.
 func Main(run func(context.Context) error) {
 	if os.Getenv(hostEnv) != "" {
-		run = host // somebody's Connect has started this process
+		run = host // Shared, in another process, has started this one
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
@@ -36,38 +39,48 @@ func Main(run func(context.Context) error) {
 	os.Exit(1)
 }
 
-// silence is how long an ensemble may take to answer before it is told of.
-const silence = 3 * time.Second
+// silence is how long the named ensemble may take to answer.
+const silence = 5 * time.Second
 
-// Connect opens a session with the ensemble that the environment names or, where it names none, with the one that
-// the examples of this machine share: see meet. It waits for one that does not answer until ctx ends, and says so. The
-// examples print what they show by themselves, so the library logs warnings alone.
-func Connect(ctx context.Context, sessionTimeout time.Duration) (*election.Client, error) {
-	servers := os.Getenv(Env)
-	if servers == "" {
-		fmt.Println(Notice)
-		var err error
-		if servers, err = meet(ctx); err != nil {
-			return nil, err
-		}
+// Check returns nil if Go is installed and the ensemble that the environment names, if
+// any, answers. Its error is one line and says what to do. An example calls it before it
+// compiles or starts anything.
+func Check(ctx context.Context) error {
+	if _, err := exec.LookPath("go"); err != nil {
+		return errors.New("the command go is missing: install Go from https://go.dev/dl and put it on the PATH")
 	}
-	quiet := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	connect := func(ctx context.Context) (*election.Client, error) {
-		return election.Connect(ctx, servers, election.WithSessionTimeout(sessionTimeout), election.WithClientLogger(quiet))
+	connect := os.Getenv(Env)
+	if connect == "" {
+		return nil
 	}
 	moment, cancel := context.WithTimeout(ctx, silence)
 	defer cancel()
-	client, err := connect(moment)
-	if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
-		return client, err
+	client, err := election.Connect(moment, connect, election.WithClientLogger(slog.New(slog.DiscardHandler)))
+	switch {
+	case err == nil:
+		return client.Close()
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no ZooKeeper answers: start it, or set %s to another address: %w", Env, err)
 	}
-	fmt.Println("ZooKeeper does not answer yet:", err) // which names the address, and the last trouble
-	return connect(ctx)
+	return fmt.Errorf("set %s to host:port,host:port/chroot: %w", Env, err)
 }
 
-// ZooKeeper returns the connect string of the ensemble that the environment names or, where it names none, of one
-// that it starts here, for an example that runs its processes by itself. Its first line says which. stop removes what
-// was started.
+// Shared returns the connect string of the ensemble that the environment names. If it
+// names none, Shared returns that of the ensemble that all examples on this machine
+// share: see meet.
+func Shared(ctx context.Context) (connect string, err error) {
+	if connect = os.Getenv(Env); connect != "" {
+		return connect, nil
+	}
+	fmt.Println(Notice)
+	return meet(ctx)
+}
+
+// ZooKeeper returns the connect string of the ensemble that the environment names. If it
+// names none, ZooKeeper starts one in this process. It prints which of the two it is.
+// stop ends what was started.
 func ZooKeeper(servers int) (connect string, stop func(), err error) {
 	if connect = os.Getenv(Env); connect != "" {
 		fmt.Printf("ZooKeeper is %s, as %s says\n", connect, Env)
@@ -81,16 +94,17 @@ func ZooKeeper(servers int) (connect string, stop func(), err error) {
 	return connect, stop, err
 }
 
-// Notice is an example's first line where the environment names no ensemble: nobody shall take what it starts for
-// something to build on.
+// Notice is the first line of an example if the environment names no ensemble. It is
+// printed so that nobody builds on the ensemble in memory.
 const Notice = "No " + Env + ": using an in-memory ZooKeeper for trying out; it stores nothing"
 
-// tick is that of the servers which an example starts. ZooKeeper's own default of 2 s would not grant the short
-// session timeouts that make a crash nice to watch; this one grants 1 s to 10 s.
+// tick is the tick of the servers that an example starts. With ZooKeeper's default of 2 s
+// they would not grant the short session timeouts that make a crash nice to watch. With
+// this one they grant 1 s to 10 s.
 const tick = 500 * time.Millisecond
 
-// embedded starts a ZooKeeper where the environment names none. It is the one place that chooses which kind: one that
-// asks for nothing but Go. What must hold on real servers, the examples' tests show on real servers.
+// embedded starts a ZooKeeper in this process. Only this function knows which kind it is:
+// one that needs nothing but Go. The examples' tests also run on real servers.
 func embedded(servers int) (connect string, stop func(), err error) {
 	e := zksim.New(zksim.Config{Servers: servers, Tick: tick})
 	connect, err = e.ListenTCP("127.0.0.1:0")

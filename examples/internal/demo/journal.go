@@ -6,14 +6,14 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/zkelection/election"
 )
 
-// timeFormat is fine enough for the order of processes on one machine.
+// timeFormat is what the programs print. It is fine enough to order what processes on one
+// machine do.
 const timeFormat = "2006-01-02T15:04:05.000000Z07:00"
 
-// Entry is a step of work as a leader logs it: what Name did at At, under the fencing token Token.
+// Entry is one step of work as a leader prints it: what Name did at At, with the fencing
+// token Token.
 type Entry struct {
 	At    time.Time
 	Name  string
@@ -21,28 +21,13 @@ type Entry struct {
 	Token int64
 }
 
-// Act logs a step of work, if term lasts. The time is taken before the term is checked, not after: a term that lasts
-// now has lasted at that time too, whereas a process that is paused between the check and the clock would log a time
-// at which somebody else may lead.
-func Act(name, what string, term *election.Term) bool {
-	at := time.Now()
-	if term.Err() != nil {
-		return false
-	}
-	fmt.Println(Entry{at, name, what, term.Token()})
-	return true
-}
-
-// Say logs what is no step of work.
-func Say(name, format string, args ...any) {
-	fmt.Printf("%s %s %s\n", time.Now().Format(timeFormat), name, fmt.Sprintf(format, args...))
-}
-
+// String is the line that a leader prints. [ParseEntry] reads it back.
 func (e Entry) String() string {
 	return fmt.Sprintf("%s %s %s token=%#x", e.At.Format(timeFormat), e.Name, e.What, e.Token)
 }
 
-// ParseEntry is false for lines that are no step of work.
+// ParseEntry reads a line that a leader has printed. ok is false if the line is no step
+// of work.
 func ParseEntry(line string) (e Entry, ok bool) {
 	var at string
 	if _, err := fmt.Sscanf(line, "%s %s %s token=%v", &at, &e.Name, &e.What, &e.Token); err != nil {
@@ -53,13 +38,13 @@ func ParseEntry(line string) (e Entry, ok bool) {
 	return e, err == nil
 }
 
-// Journal collects what several processes log. It is safe for concurrent use.
+// Journal collects what several processes print. It is safe for concurrent use.
 type Journal struct {
 	mu      sync.Mutex
 	entries []Entry
 }
 
-// Take adds a line, if it is a step of work.
+// Take adds line if it is a step of work.
 func (j *Journal) Take(line string) {
 	if e, ok := ParseEntry(line); ok {
 		j.mu.Lock()
@@ -68,7 +53,7 @@ func (j *Journal) Take(line string) {
 	}
 }
 
-// Entries returns everybody's steps in the order of time.
+// Entries returns the steps of all processes in the order of time.
 func (j *Journal) Entries() []Entry {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -77,16 +62,18 @@ func (j *Journal) Entries() []Entry {
 	return all
 }
 
-// Reign is what the log proves of one leader: it led from First to Last, if not longer.
+// Reign is what the log proves of one leader: that it led at least from First to Last.
 type Reign struct {
 	Name        string
 	Token       int64
 	First, Last time.Time
-	What        []string // it did
+	What        []string // what it did
 }
 
-// Reigns joins the steps that one leader logged in a row. Terms on one znode, between which nobody else led, are in
-// one. Two who led at a time make more reigns than two, and then the tokens go down somewhere.
+// Reigns joins the steps that one leader has printed in a row. Successive terms on one
+// znode are one reign if nobody else led in between. If two leaders worked at the same
+// time, their steps alternate and make more than two reigns, so that somewhere a token is
+// smaller than the one before it: [CheckOrder] finds that.
 func (j *Journal) Reigns() []Reign {
 	var all []Reign
 	for _, e := range j.Entries() {
@@ -99,7 +86,8 @@ func (j *Journal) Reigns() []Reign {
 	return all
 }
 
-// CheckOrder returns what is wrong with a row of reigns: two at a time, or a token that does not grow.
+// CheckOrder returns what is wrong with a sequence of reigns: two at the same time, or a
+// token that does not grow.
 func CheckOrder(all []Reign) error {
 	var errs []error
 	for i := 1; i < len(all); i++ {

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// at is a moment in a fictitious log.
+// at returns a moment in a made-up log.
 func at(millis int) time.Time { return time.UnixMilli(int64(millis)).UTC() }
 
 func TestEntryReadsBackAsItWasLogged(t *testing.T) {

@@ -15,22 +15,25 @@ import (
 	"time"
 )
 
-// An example that runs in several terminals needs a ZooKeeper that they share, and that outlives each of them. Where
-// the environment names none, the first to come starts a host: a process that runs one, tells its address to
-// whoever connects to it, and ends when the last connection has. The kernel closes those of a process however
-// it ended, so nothing is left running, and nothing has to be cleaned up.
+// An example that runs in several terminals needs a ZooKeeper that all of them share, and
+// that outlives each of them. If the environment names none, the first process starts a
+// host. The host is a process that runs a ZooKeeper, tells its address to every process
+// that connects, and ends when the last connection has ended. The kernel closes the
+// connections of a process whichever way it ends. So nothing is left running, and nothing
+// has to be cleaned up.
 const (
 	hostEnv = "ELECTION_EXAMPLES_HOST" // set in the host's environment
-	// MeetEnv names another address for the host than defaultMeet.
+	// MeetEnv is the name of the environment variable that replaces defaultMeet, the
+	// address of the host.
 	MeetEnv     = "ELECTION_EXAMPLES_MEET"
 	defaultMeet = "127.0.0.1:21810"
 
-	linger   = 3 * time.Second // the host waits that long for the next to come
+	linger   = 3 * time.Second // how long the host waits for another connection when it has none
 	greeting = "zookeeper for the examples: "
 	redial   = 50 * time.Millisecond
-	rehost   = 10 * time.Second // a host that has not begun to listen by then is taken for dead
-	patience = 10 * time.Second // and one that listens, and says nothing for that long, for something else
-	maxHosts = 3                // then something else must be in their way
+	rehost   = 10 * time.Second // a host that does not listen after this time is considered dead
+	patience = 10 * time.Second // something that listens and says nothing for this long is not a host
+	maxHosts = 3                // after so many hosts, something else must use the address
 )
 
 func meetingPoint() string {
@@ -40,7 +43,8 @@ func meetingPoint() string {
 	return defaultMeet
 }
 
-// meet returns the address of the shared ZooKeeper, and keeps it running until this process ends.
+// meet returns the connect string of the shared ZooKeeper, and keeps it running until
+// this process ends.
 func meet(ctx context.Context) (connect string, err error) {
 	hosts, latest := 0, time.Time{}
 	for ctx.Err() == nil {
@@ -67,7 +71,8 @@ func meet(ctx context.Context) (connect string, err error) {
 
 var errNobody = errors.New("nobody hosts a ZooKeeper")
 
-// ask connects to the host and stays connected. What listens there and does not speak within limit is none.
+// ask connects to the host and stays connected. If the address says nothing within limit,
+// it is not a host.
 func ask(ctx context.Context, limit time.Duration) (connect string, err error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", meetingPoint())
 	if err != nil {
@@ -81,7 +86,7 @@ func ask(ctx context.Context, limit time.Duration) (connect string, err error) {
 			return "", fmt.Errorf("what listens at %s is no ZooKeeper of the examples: set %s, or %s to a free address",
 				meetingPoint(), Env, MeetEnv)
 		}
-		return "", errNobody // it was about to end: the next one will do
+		return "", errNobody // it was about to end: start another one
 	}
 	go io.Copy(io.Discard, conn) // keeps the connection in use as long as this process lives
 	connect, ok := strings.CutPrefix(answer, greeting)
@@ -92,7 +97,7 @@ func ask(ctx context.Context, limit time.Duration) (connect string, err error) {
 	return connect, nil
 }
 
-// listen returns what is said first, which comes when ZooKeeper serves.
+// listen returns the first line of the host, which comes when its ZooKeeper serves.
 func listen(conn net.Conn, limit time.Duration) (answer string, err error) {
 	if err := conn.SetReadDeadline(time.Now().Add(limit)); err != nil {
 		return "", err
@@ -112,13 +117,15 @@ func startHost() error {
 	return cmd.Start() // not waited for: it outlives this process
 }
 
-// host runs the shared ZooKeeper. What goes wrong is told to whoever connects: nobody reads this process's output.
+// host runs the shared ZooKeeper. Nobody reads this process's output, so it tells its
+// errors to the processes that connect.
 func host(ctx context.Context) error {
-	// Meant for the terminal that happened to come first, where they reach this process: see ownSession.
+	// These signals are meant for the terminal that happened to start this process. See
+	// ownSession.
 	signal.Ignore(os.Interrupt, syscall.SIGHUP)
 	listener, err := net.Listen("tcp", meetingPoint())
 	if err != nil {
-		return err // another was quicker
+		return err // another host was quicker
 	}
 	defer listener.Close()
 	connect, stop, err := embedded(1)
@@ -126,11 +133,12 @@ func host(ctx context.Context) error {
 		return refuse(listener, err)
 	}
 	serve(ctx, listener, greeting+connect)
-	stop() // before the listener closes: when nobody answers there any more, nothing is left
+	stop() // before the listener closes, so that nothing is left when the address is free again
 	return nil
 }
 
-// refuse tells those who wait what went wrong, until nobody has come for a while.
+// refuse tells the processes that connect what went wrong. It returns when none has
+// connected for a while.
 func refuse(listener net.Listener, err error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), linger)
 	defer cancel()
@@ -138,7 +146,8 @@ func refuse(listener net.Listener, err error) error {
 	return err
 }
 
-// serve answers everybody who connects, and returns when nobody has been connected for a while, or ctx ends.
+// serve answers every connection. It returns when none has been open for a while, or when
+// ctx ends.
 func serve(ctx context.Context, listener net.Listener, answer string) {
 	came, left := make(chan struct{}), make(chan struct{})
 	ctx, cancel := context.WithCancel(ctx)

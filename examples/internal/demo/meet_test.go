@@ -8,7 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// listenAt has the meeting point be an address at which whoever connects is dealt with by greet.
+// listenAt makes a free address the meeting point, and calls greet with the first
+// connection to it.
 func listenAt(t *testing.T, greet func(net.Conn)) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

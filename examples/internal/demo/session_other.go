@@ -4,5 +4,5 @@ package demo
 
 import "syscall"
 
-// ownSession changes nothing where there are no sessions.
+// ownSession changes nothing here: this system has no sessions.
 func ownSession() *syscall.SysProcAttr { return nil }
