@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -15,8 +16,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// browser is a headless Chromium with one page, driven over its debugging pipe: JSON messages that end with a zero
-// byte, from it on file 4 and to it on file 3. A pipe needs no port, and no library.
+// browser is a headless Chromium with one page. The test drives it over its debugging
+// pipe: Chromium reads messages from file 3 and writes messages to file 4. A message is
+// JSON and ends with a zero byte. A pipe needs no port and no library.
 type browser struct {
 	t       *testing.T
 	in      io.Writer
@@ -39,11 +41,11 @@ func findChromium(t *testing.T) string {
 // openBrowser opens url and ends the browser with the test.
 func openBrowser(t *testing.T, url string) *browser {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 3*limit) // it is closed in a cleanup
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 3*limit) // a cleanup closes the browser
 	cmd := exec.CommandContext(ctx, findChromium(t), "--headless=new", "--remote-debugging-pipe", "--no-first-run",
 		"--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars", "--window-size=900,800", "--user-data-dir="+t.TempDir())
 	if os.Geteuid() == 0 {
-		cmd.Args = append(cmd.Args, "--no-sandbox") // it refuses to run as root otherwise
+		cmd.Args = append(cmd.Args, "--no-sandbox") // otherwise it refuses to run as root
 	}
 	toIt, in, err := os.Pipe()
 	require.NoError(t, err)
@@ -55,7 +57,7 @@ func openBrowser(t *testing.T, url string) *browser {
 	b := &browser{t: t, in: in, out: bufio.NewReader(out)}
 	t.Cleanup(func() {
 		b.send("Browser.close", nil)
-		_, _ = io.Copy(io.Discard, out) // until its processes are gone
+		_, _ = io.Copy(io.Discard, out) // until its processes have ended
 		_ = cmd.Wait()
 		_ = errors.Join(in.Close(), out.Close())
 		cancel()
@@ -88,7 +90,7 @@ func (b *browser) send(method string, params any) {
 	}
 }
 
-// call sends a command and decodes its answer into result. Events in between are of no interest here.
+// call sends a command and decodes the answer into result. It skips events.
 func (b *browser) call(method string, params, result any) {
 	b.t.Helper()
 	b.send(method, params)
@@ -112,7 +114,7 @@ func (b *browser) call(method string, params, result any) {
 	}
 }
 
-// eval returns the value of a JavaScript expression that is a string.
+// eval evaluates a JavaScript expression and returns its value, a string.
 func (b *browser) eval(expression string) string {
 	b.t.Helper()
 	var result struct {
@@ -124,13 +126,53 @@ func (b *browser) eval(expression string) string {
 	return result.Result.Value
 }
 
-// dump is the document as it is at present, and text what stands in it to be read.
+// dump returns the present document as HTML, and text returns its visible text.
 func (b *browser) dump() string { return b.eval("document.documentElement?.outerHTML ?? ''") }
 func (b *browser) text() string { return b.eval("document.body.innerText") }
 
-// screenshot leaves pictures, light and dark, in the folder that the environment variable SCREENSHOTS names, for
-// somebody to look at.
+// widths are the widths of a phone and of a desktop window.
+var widths = []int{390, 1280}
+
+// resize makes the window width pixels wide, and high enough to show the whole page.
+func (b *browser) resize(width int) {
+	b.t.Helper()
+	b.call("Emulation.setDeviceMetricsOverride",
+		map[string]any{"width": width, "height": 1500, "deviceScaleFactor": 1, "mobile": width < 600}, nil)
+}
+
+// overlaps names the texts of the page that lie on other text or reach beyond the window.
+const overlaps = `(() => {
+	const boxes = [], bad = [];
+	const walk = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+	for (let n; n = walk.nextNode();) {
+		if (!n.data.trim()) continue;
+		const range = document.createRange();
+		range.selectNodeContents(n);
+		for (const r of range.getClientRects()) boxes.push([n.data.trim(), r]);
+	}
+	for (const [text, r] of boxes) {
+		if (r.left < 0 || r.right > innerWidth) bad.push(text + " leaves the window");
+		for (const [other, o] of boxes) // allow three pixels, for descenders
+			if (o !== r && text < other && r.left + 3 < o.right && o.left + 3 < r.right && r.top + 3 < o.bottom && o.top + 3 < r.bottom)
+				bad.push(text + " lies on " + other);
+	}
+	if (document.documentElement.scrollWidth > innerWidth) bad.push("the page is wider than the window");
+	return bad.join("; ");
+})()`
+
+// screenshot checks that the page can be read on a phone and on a desktop. If the
+// environment variable SCREENSHOTS names a folder, it leaves light and dark pictures
+// there for people to look at.
 func (b *browser) screenshot(name string) {
+	b.t.Helper()
+	for _, width := range widths {
+		b.resize(width)
+		require.Empty(b.t, b.eval(overlaps), "at %d pixels", width)
+		b.picture(fmt.Sprintf("%s-%d", name, width))
+	}
+}
+
+func (b *browser) picture(name string) {
 	b.t.Helper()
 	dir := os.Getenv("SCREENSHOTS")
 	if dir == "" {

@@ -15,10 +15,13 @@ import (
 	"github.com/go-zookeeper/zk"
 	"github.com/stretchr/testify/require"
 
+	"github.com/zkelection/election"
+	"github.com/zkelection/election/examples/activepassive/discovery"
 	"github.com/zkelection/election/examples/activepassive/internal/cluster"
-	"github.com/zkelection/election/examples/activepassive/internal/discovery"
 	"github.com/zkelection/election/internal/zktest"
 )
+
+var quiet = slog.New(slog.DiscardHandler)
 
 func TestServiceAnswersAsInThePost(t *testing.T) {
 	root := ownRoot(t)
@@ -39,7 +42,7 @@ func (s *system) writesReachTheLeaderAndReadsAreSpread(t *testing.T) {
 	reads := map[string]int{}
 	for range 30 {
 		a := s.must(http.MethodGet, hello)
-		require.Empty(t, a.token, "a read is nobody's in particular")
+		require.Empty(t, a.token, "a read has no token")
 		reads[a.body]++
 	}
 	t.Log("reads:", reads)
@@ -64,18 +67,25 @@ func (s *system) eachNodeSaysWhetherItLeadsAndOthersRefuseWrites(t *testing.T) {
 			continue
 		}
 		require.Equal(t, http.StatusServiceUnavailable, write.status)
-		require.Contains(t, write.body, "is not the leader")
+		require.Equal(t, fmt.Sprintf("%s is not the leader: %s is, at %s", n.ID, leader, s.node(leader).Addr), write.body)
 		require.Empty(t, write.token)
 	}
 }
 
 func (s *system) registryAndLatch(t *testing.T, root string) {
 	leader := s.node(s.must(http.MethodPost, hello).body)
-	conn, err := discovery.Dial(root, session, slog.New(slog.DiscardHandler))
+	client, err := election.Connect(s.ctx, root, election.WithSessionTimeout(session), election.WithClientLogger(quiet))
 	require.NoError(t, err)
-	defer conn.Close()
-	entries, err := conn.Read("/service-discovery/bookService")
-	require.NoError(t, err)
+	defer client.Close()
+	registry := discovery.New(client, root, quiet)
+	read := func(dir string) []discovery.Entry {
+		for entries, err := range registry.Watch(s.ctx, dir) {
+			require.NoError(t, err)
+			return entries
+		}
+		return nil
+	}
+	entries := read("/service-discovery/bookService")
 	require.Len(t, entries, 3)
 	for _, e := range entries {
 		var in discovery.Instance
@@ -84,16 +94,38 @@ func (s *system) registryAndLatch(t *testing.T, root string) {
 		addr := net.JoinHostPort(in.Address, strconv.Itoa(in.Port))
 		require.Equal(t, addr == leader.Addr, in.Payload.Leader, e.Value)
 	}
-	line, err := conn.Read("/example/leader")
-	require.NoError(t, err)
+	line := read("/example/leader")
 	require.Len(t, line, 3)
 	for _, e := range line {
 		require.Regexp(t, `^/example/leader/_c_[0-9a-f-]{36}-latch-\d{10}$`, e.Key)
-		require.Regexp(t, `^node-[123]$`, e.Value)
+		id, address, _ := strings.Cut(e.Value, "?address=")
+		require.Equal(t, s.node(id).Addr, address)
 	}
+	s.oneSessionEach(t, client, root)
 }
 
-// out is content when gone is in no upstream and somebody else takes writes.
+// oneSessionEach checks that each node has one session, for its registration and its
+// place in line.
+func (s *system) oneSessionEach(t *testing.T, client *election.Client, root string) {
+	t.Helper()
+	_, chroot, _ := strings.Cut(root, "/")
+	sessions := func(dir string) (all []int64) {
+		dir = "/" + chroot + dir
+		require.NoError(t, client.Do(s.ctx, func(conn *zk.Conn) error {
+			names, _, err := conn.Children(dir)
+			for _, name := range names {
+				_, stat, err := conn.Exists(dir + "/" + name)
+				require.NoError(t, err)
+				all = append(all, stat.EphemeralOwner)
+			}
+			return err
+		}))
+		return all
+	}
+	require.ElementsMatch(t, sessions("/service-discovery/bookService"), sessions("/example/leader"))
+}
+
+// out returns nil if gone is in no upstream and another node takes writes.
 func (s *system) out(gone *cluster.Node) error {
 	up, err := s.NGINX.Upstreams()
 	switch {
@@ -111,7 +143,7 @@ func (s *system) out(gone *cluster.Node) error {
 	return nil
 }
 
-// In the order of the post: one node alone, which leads, and then two more, which do not.
+// The order is the post's: first one node, which leads, and then two more, which do not.
 func TestFirstNodeIsInBothUpstreamsAndTheNextTwoJoinTheReads(t *testing.T) {
 	s := startSystemWith(t, cluster.Config{ZooKeeper: ownRoot(t), Nodes: 1, Session: session, Linger: brief})
 	first := s.Nodes[0]
@@ -138,7 +170,7 @@ func TestFirstNodeIsInBothUpstreamsAndTheNextTwoJoinTheReads(t *testing.T) {
 	s.writesReachTheLeaderAndReadsAreSpread(t)
 }
 
-// litter writes what is no instance into the registry.
+// litter writes an entry into the registry that is no instance.
 func litter(t *testing.T, connect string) {
 	t.Helper()
 	addr, root, _ := strings.Cut(connect, "/")
@@ -152,7 +184,7 @@ func litter(t *testing.T, connect string) {
 func TestKilledLeaderIsReplacedWithinTheSessionTimeout(t *testing.T) {
 	root := ownRoot(t)
 	s := startSystem(t, root, brief)
-	litter(t, root) // of which the balancer must not take notice
+	litter(t, root) // the balancer must ignore it
 	before := s.must(http.MethodPost, hello)
 	leader := s.node(before.body)
 	killed := time.Now()
@@ -185,7 +217,7 @@ func TestConfigurationStaysWhileZooKeeperIsAway(t *testing.T) {
 	for range 9 {
 		reads[s.must(http.MethodGet, hello).body] = true
 	}
-	require.Len(t, reads, 3, "everybody still answers reads")
+	require.Len(t, reads, 3, "all nodes still answer reads")
 	dead := s.Nodes[0]
 	if dead.ID == leader {
 		dead = s.Nodes[1]

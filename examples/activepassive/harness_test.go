@@ -19,17 +19,18 @@ import (
 )
 
 const (
-	session = 3 * time.Second // short, so that the tests are
-	// linger leaves the balancer ten times what it needs. Where no shutdown is looked at, brief will do.
+	session = 3 * time.Second // short, to keep the tests short
+	// linger is ten times what the balancer needs. Tests that do not look at a shutdown
+	// use brief.
 	linger = 2 * time.Second
 	brief  = 100 * time.Millisecond
-	// limit bounds a wait for what has no bound of its own. Nothing should come near it.
+	// limit bounds waits that have no bound of their own. No wait should come near it.
 	limit = 60 * time.Second
 )
 
 const hello = "/microservice/test/hello"
 
-// bin holds the programs under test, once programs was called.
+// bin is the folder of the programs under test, once programs was called.
 var bin string
 
 func TestMain(m *testing.M) {
@@ -55,21 +56,27 @@ type system struct {
 	ctx context.Context
 }
 
-// startSystem runs everything against ZooKeeper at connect, and ends it with the test.
+// startSystem runs the whole system with the ZooKeeper at connect, and ends it with the
+// test.
 func startSystem(t *testing.T, connect string, linger time.Duration) *system {
 	t.Helper()
 	return startSystemWith(t, cluster.Config{ZooKeeper: connect, Nodes: 3, Session: session, Linger: linger})
 }
 
-// startSystemWith chooses what cfg leaves open.
+// startSystemWith is startSystem with other settings. It sets the fields of cfg that are
+// empty.
 func startSystemWith(t *testing.T, cfg cluster.Config) *system {
+	zktest.SkipIfShort(t, "NGINX, and a real ZooKeeper")
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*limit)
 	t.Cleanup(cancel)
-	require.NoError(t, programs())
+	if cfg.Bin == "" {
+		require.NoError(t, programs())
+		cfg.Bin = bin
+	}
 	log := &record{}
 	began := time.Now()
-	cfg.Dir, cfg.Bin, cfg.Output = t.TempDir(), bin, cluster.NewOutput(log)
+	cfg.Dir, cfg.Output = t.TempDir(), cluster.NewOutput(log)
 	c, err := cluster.Start(ctx, cfg)
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -82,16 +89,17 @@ func startSystemWith(t *testing.T, cfg cluster.Config) *system {
 		require.NotContains(t, log.String(), "DATA RACE")
 		require.NotContains(t, log.String(), "panic")
 	})
-	t.Logf("the system stood after %v", time.Since(began).Round(time.Millisecond))
+	t.Logf("the system was up after %v", time.Since(began).Round(time.Millisecond))
 	return &system{c, t, ctx}
 }
 
-// ownRoot is a place in the shared server that no other test uses.
+// ownRoot returns a connect string with a chroot in the shared server that no other test
+// uses.
 func ownRoot(t *testing.T) string {
 	return zktest.Shared(t).Addr() + "/" + strings.ReplaceAll(t.Name(), "/", "-") + fmt.Sprint(time.Now().UnixNano())
 }
 
-// record keeps what the processes print for the report of a failure.
+// record keeps what the processes print, to report it if the test fails.
 type record struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -121,7 +129,8 @@ type answer struct {
 
 func (a answer) ok() bool { return a.err == nil && a.status == http.StatusOK }
 
-// client makes a connection for each request, as curl does: so every one of them is NGINX's to place anew.
+// client makes a new connection for each request, as curl does, so NGINX chooses a node
+// for each.
 var client = &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 
 func ask(method, url string) (a answer) {
@@ -144,7 +153,7 @@ func ask(method, url string) (a answer) {
 	return a
 }
 
-// must asks through NGINX and wants an answer.
+// must sends a request through NGINX and requires an answer.
 func (s *system) must(method, path string) answer {
 	s.t.Helper()
 	a := ask(method, s.URL+path)
@@ -164,7 +173,8 @@ func (s *system) node(id string) *cluster.Node {
 	return nil
 }
 
-// await waits within a bound for check to be content.
+// await waits until check returns nil. It fails the test if that takes longer than a
+// bound.
 func (s *system) await(bound time.Duration, what string, check func() error) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.ctx, bound)
@@ -172,7 +182,8 @@ func (s *system) await(bound time.Duration, what string, check func() error) {
 	require.NoError(s.t, s.Await(ctx, what, check))
 }
 
-// settle waits for check to be content and to stay so. It returns since when.
+// settle waits until check returns nil and goes on doing so. It returns the time of the
+// first success.
 func (s *system) settle(what string, check func() error) time.Time {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.ctx, limit)

@@ -13,11 +13,12 @@ import (
 // Three of four requests are reads.
 const (
 	rate  = 200 // per second
-	often = 180 // per second at least, by the clock of whoever sends
+	often = 180 // requests per second, at least, by the clock of the sender
 )
 
-// load asks at a steady rate until it is stopped. The times of sending are fixed beforehand: however long an answer
-// takes, and however late this machine is, the next requests are sent when it is their turn, or at once if that is over.
+// load sends requests at a steady rate until it is stopped. The times are fixed
+// beforehand. However long an answer takes, the next request is sent at its time, or at
+// once if this machine is late.
 type load struct {
 	url  string
 	quit chan struct{}
@@ -55,7 +56,7 @@ func (l *load) run() {
 	}
 }
 
-// stop is safe to call twice.
+// stop ends the load. It may be called twice.
 func (l *load) stop() {
 	select {
 	case <-l.quit:
@@ -65,7 +66,7 @@ func (l *load) stop() {
 	l.work.Wait()
 }
 
-// count tells how many answers so far satisfy want.
+// count returns how many answers so far satisfy want.
 func (l *load) count(want func(answer) bool) (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -79,7 +80,7 @@ func (l *load) count(want func(answer) bool) (n int) {
 
 func number(t *testing.T, token string) int64 {
 	t.Helper()
-	n, err := strconv.ParseInt(token, 10, 64)
+	n, err := strconv.ParseInt(token, 0, 64) // a token is hexadecimal
 	require.NoError(t, err)
 	return n
 }

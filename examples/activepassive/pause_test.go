@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"slices"
-	"syscall"
 	"testing"
 	"time"
 
@@ -18,14 +17,14 @@ import (
 func TestPausedLeaderRefusesWritesWhenItGoesOnAndIsRegisteredAgain(t *testing.T) {
 	s := startSystem(t, ownRoot(t), brief)
 	leader := s.node(s.must(http.MethodPost, hello).body)
-	require.NoError(t, syscall.Kill(leader.PID(), syscall.SIGSTOP))
-	resume := func() { require.NoError(t, syscall.Kill(leader.PID(), syscall.SIGCONT)) }
-	t.Cleanup(resume) // or it could not be stopped in good order
+	require.NoError(t, leader.Pause())
+	resume := func() { require.NoError(t, leader.Resume()) }
+	t.Cleanup(resume) // otherwise it could not be stopped in good order
 	paused := time.Now()
 	s.settle("new writer", func() error { return s.out(leader) })
 
-	// The kernel takes what is sent to a process that stands still. It finds these when it goes on, before it has heard
-	// a word from ZooKeeper.
+	// The kernel accepts requests for a frozen process. The process finds them when it
+	// goes on, before it has heard anything from ZooKeeper.
 	t.Logf("a new writer settled after %v", time.Since(paused).Round(time.Millisecond))
 	var waiting []net.Conn
 	for range 8 {
@@ -51,5 +50,5 @@ func TestPausedLeaderRefusesWritesWhenItGoesOnAndIsRegisteredAgain(t *testing.T)
 		}
 		return err
 	})
-	require.NotEqual(t, leader.ID, s.must(http.MethodPost, hello).body, "it stands at the back of the line")
+	require.NotEqual(t, leader.ID, s.must(http.MethodPost, hello).body, "it is at the back of the line")
 }

@@ -2,5 +2,5 @@
 
 package main
 
-// buildFlags have the programs checked for races along with the test that drives them.
+// buildFlags make the programs check for races, as the test that drives them does.
 var buildFlags = []string{"-race"}

@@ -38,14 +38,16 @@ func TestGracefulShutdownOfTheLeaderLosesNoReadUnderLoad(t *testing.T) {
 }
 
 const (
-	// patient is a session timeout that the load on a busy machine does not exceed: nothing here is to expire.
+	// patient is a session timeout that is long enough for a busy machine, because no
+	// session may expire here.
 	patient = 10 * time.Second
-	// handOver is how long writes may be refused: the leader drains and hands on, and NGINX hears of the next. It takes a
-	// fraction of a second; were the leader's session to be waited for, it would take two thirds of its timeout at least.
+	// handOver is how long writes may be refused while the leader drains, hands over, and
+	// NGINX learns of the next one. That takes a fraction of a second. To wait for the
+	// end of the leader's session would take at least eleven twelfths of the timeout.
 	handOver = patient / 2
 )
 
-// report judges what the load met with.
+// report checks the answers that the load got.
 func report(t *testing.T, all []answer, began time.Time, left time.Duration) {
 	slices.SortFunc(all, func(a, b answer) int { return a.sent.Compare(b.sent) })
 	var reads, refused int
@@ -73,9 +75,10 @@ func report(t *testing.T, all []answer, began time.Time, left time.Duration) {
 	require.GreaterOrEqual(t, perSecond, float64(often), "the load")
 }
 
-// oneNodeATerm checks what the fencing tokens promise: a token is one node's, and once a write was answered under a
-// token, no write that is sent after that is answered under a smaller one. It returns the time between the last
-// answer of the first term and the first of the second.
+// oneNodeATerm checks what the fencing tokens promise. A token belongs to one node. After
+// a write was answered with a token, no write that is sent later is answered with a
+// smaller one. It returns the time between the last answer of the first term and the
+// first answer of the second.
 func oneNodeATerm(t *testing.T, writes []answer) time.Duration {
 	t.Helper()
 	node := map[string]string{}

@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -22,14 +21,13 @@ import (
 	"github.com/go-zookeeper/zk"
 	"github.com/stretchr/testify/require"
 
-	"github.com/zkelection/election/examples/activepassive/internal/agent"
-	"github.com/zkelection/election/examples/activepassive/internal/discovery"
+	"github.com/zkelection/election/examples/activepassive/discovery"
 	"github.com/zkelection/election/examples/activepassive/nginx"
 	"github.com/zkelection/election/examples/internal/demo"
 	"github.com/zkelection/election/internal/zktest"
 )
 
-// A write is to be repeated only where it has reached nobody; a read always.
+// A write may be repeated only if it has reached no node. A read may always be repeated.
 func TestAnswerSaysWhetherARequestMayBeRepeated(t *testing.T) {
 	for name, c := range map[string]struct {
 		node        func(t *testing.T) (addr string)
@@ -59,7 +57,8 @@ func TestAnswerSaysWhetherARequestMayBeRepeated(t *testing.T) {
 	}
 }
 
-// What a node says of a write whose term has ended over it goes on as it is.
+// If a write's term ended while it was at work, NGINX passes the node's answer on
+// unchanged.
 func TestDoubtOfANodeReachesTheClient(t *testing.T) {
 	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "node-1 may have done it", http.StatusBadGateway)
@@ -83,7 +82,7 @@ func ask(t *testing.T, method, url string) (status int, retryAfter, body string)
 	return resp.StatusCode, resp.Header.Get("Retry-After"), string(text)
 }
 
-// closed is an address at which nobody listens.
+// closed returns an address at which nothing listens.
 func closed(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -92,7 +91,7 @@ func closed(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// dying ends a connection once a request has come.
+// dying returns the address of a node that ends a connection when a request has come.
 func dying(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -111,7 +110,8 @@ func dying(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// full is a node that stands still for so long that the kernel takes no more connections for it.
+// full returns the address of a node that was frozen for so long that the kernel accepts
+// no more connections for it.
 func full(t *testing.T) string {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
@@ -122,7 +122,7 @@ func full(t *testing.T) string {
 	at, err := syscall.Getsockname(fd)
 	require.NoError(t, err)
 	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(at.(*syscall.SockaddrInet4).Port))
-	for { // its queue holds one or two
+	for { // the kernel's queue holds one or two
 		conn, err := net.DialTimeout("tcp", addr, 200*time.Millisecond)
 		if err != nil {
 			return addr
@@ -131,9 +131,10 @@ func full(t *testing.T) string {
 	}
 }
 
-// serve runs NGINX with node as the one that leads, and returns where it answers.
+// serve runs NGINX with node as the leader, and returns NGINX's address.
 func serve(t *testing.T, node string) (url string) {
 	t.Helper()
+	zktest.SkipIfShort(t, "NGINX, and a real ZooKeeper")
 	listen := closed(t)
 	f, err := nginx.Prepare(t.TempDir(), listen)
 	require.NoError(t, err)
@@ -141,13 +142,7 @@ func serve(t *testing.T, node string) (url string) {
 		name, value, _ := strings.Cut(setting, "=")
 		t.Setenv(name, value)
 	}
-	conn, err := discovery.Dial(register(t, node), 4*time.Second, slog.New(slog.DiscardHandler))
-	require.NoError(t, err)
-	defer conn.Close()
-	settings, err := agent.Load(f.Settings())
-	require.NoError(t, err)
-	a := agent.Agent{Conn: conn, Template: settings, Log: slog.New(slog.DiscardHandler)}
-	require.NoError(t, a.Run(t.Context(), true), "this runs nginx -t")
+	configure(t, f, register(t, node))
 
 	line := f.Command()
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), line[0], line[1:]...)
@@ -167,7 +162,8 @@ func serve(t *testing.T, node string) (url string) {
 	return "http://" + listen + "/microservice/test/hello"
 }
 
-// register puts a leading node into a registry of its own, and returns where that is.
+// register makes a registry with one node that leads, and returns the registry's connect
+// string.
 func register(t *testing.T, node string) (connect string) {
 	t.Helper()
 	host, port, err := net.SplitHostPort(node)

@@ -11,16 +11,18 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/zkelection/election/examples/activepassive/internal/agent"
-	"github.com/zkelection/election/examples/activepassive/internal/discovery"
+	"github.com/zkelection/election"
+	"github.com/zkelection/election/examples/activepassive/confd"
+	"github.com/zkelection/election/examples/activepassive/discovery"
 	"github.com/zkelection/election/examples/activepassive/nginx"
 	"github.com/zkelection/election/internal/zktest"
 )
 
 func TestMain(m *testing.M) { os.Exit(zktest.Main(m)) }
 
-// prepare makes a folder whose name needs quoting.
+// prepare prepares a folder with a name that needs quoting.
 func prepare(t *testing.T) *nginx.Folder {
+	zktest.SkipIfShort(t, "NGINX")
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "it's here")
 	require.NoError(t, os.Mkdir(dir, 0o755))
@@ -29,19 +31,26 @@ func prepare(t *testing.T) *nginx.Folder {
 	return f
 }
 
+// configure has an agent write the configuration in f once.
+func configure(t *testing.T, f *nginx.Folder, zookeeper string) {
+	t.Helper()
+	quiet := slog.New(slog.DiscardHandler)
+	client, err := election.Open(zookeeper, election.WithSessionTimeout(4*time.Second), election.WithClientLogger(quiet))
+	require.NoError(t, err)
+	defer client.Close()
+	settings, err := confd.Load(f.Settings())
+	require.NoError(t, err)
+	a := confd.Agent{Registry: discovery.New(client, zookeeper, quiet), Template: settings, Log: quiet}
+	require.NoError(t, a.Run(t.Context(), true), "this runs nginx -t")
+}
+
 func TestEmptyRegistryGivesAConfigurationThatNGINXAccepts(t *testing.T) {
 	f := prepare(t)
 	for _, setting := range f.Env() {
 		name, value, _ := strings.Cut(setting, "=")
 		t.Setenv(name, value)
 	}
-	conn, err := discovery.Dial(zktest.Shared(t).Addr(), 4*time.Second, slog.New(slog.DiscardHandler))
-	require.NoError(t, err)
-	defer conn.Close()
-	settings, err := agent.Load(f.Settings())
-	require.NoError(t, err)
-	a := agent.Agent{Conn: conn, Template: settings, Log: slog.New(slog.DiscardHandler)}
-	require.NoError(t, a.Run(t.Context(), true), "this runs nginx -t")
+	configure(t, f, zktest.Shared(t).Addr())
 	up, err := f.Upstreams()
 	require.NoError(t, err)
 	require.Empty(t, up)
@@ -58,7 +67,14 @@ func TestUpstreamsAreReadFromTheConfiguration(t *testing.T) {
 
 func TestSettingsTakeAnOddFolderName(t *testing.T) {
 	f := prepare(t)
-	settings, err := agent.Load(f.Settings())
+	settings, err := confd.Load(f.Settings())
 	require.NoError(t, err)
 	require.NoError(t, exec.Command("/bin/sh", "-c", settings.ReloadCmd).Run(), "nothing runs, so nothing is reloaded")
+}
+
+func TestNGINXThatIsMissingIsNamed(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	nginx.LookNowhereElse(t)
+	_, err := nginx.Find()
+	require.EqualError(t, err, "NGINX is not installed (Debian, Ubuntu: apt-get install nginx)")
 }

@@ -1,48 +1,50 @@
-// Package cluster runs the post's whole system as processes of this machine: three nodes, the agent and NGINX.
+// Package cluster runs the post's whole system as processes on this machine: the nodes,
+// the agent and NGINX.
 package cluster
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/zkelection/election/examples/activepassive/nginx"
 	"github.com/zkelection/election/examples/internal/demo"
 )
 
-// Config says what to run. All fields are required.
+// Config says what [Start] runs. All fields are required.
 type Config struct {
 	ZooKeeper string
-	Dir       string // an empty folder for NGINX; the caller's to remove
-	Bin       string // the folder with the programs: see Build
+	Dir       string // an empty folder for NGINX; the caller must remove it
+	Bin       string // the folder with the programs: see [Build]
 	Session   time.Duration
 	Linger    time.Duration
-	Nodes     int // how many to start with
+	Nodes     int // how many nodes to start
 	Output    *Output
 }
 
-// Cluster is what runs.
+// Cluster is a running system. [Start] makes one.
 type Cluster struct {
 	URL   string // of NGINX
 	NGINX *nginx.Folder
 	Nodes []*Node
 
 	cfg     Config
-	others  []*Process      // the balancer and its agent, in the order of starting
-	given   map[string]bool // addresses, to somebody who may not listen yet
+	others  []*Process      // the balancer and its agent, in the order in which they were started
+	given   map[string]bool // addresses that a process has got; it may not listen there yet
 	program func(string) string
 }
 
-// Others are the balancer and its agent.
+// Others returns the balancer and its agent.
 func (c *Cluster) Others() []*Process { return c.others }
 
 // Node is one instance of the service.
@@ -54,25 +56,15 @@ type Node struct {
 
 const source = "github.com/zkelection/election/examples/activepassive/"
 
-// Build puts the programs into bin.
+// Build compiles the node and the agent into the folder bin.
 func Build(ctx context.Context, bin string, flags ...string) error {
 	args := slices.Concat([]string{"build"}, flags, []string{"-o", bin + string(filepath.Separator), source + "node", source + "agent"})
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.SysProcAttr = demo.OwnGroup()
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it removes its temporary files then
-	cmd.WaitDelay = buildGrace
-	out, err := cmd.CombinedOutput()
-	if ctx.Err() != nil {
-		return ctx.Err()
+	out, err := demo.Go(ctx, args...)
+	if err == nil || ctx.Err() != nil {
+		return err
 	}
-	if err != nil {
-		return fmt.Errorf("go %v: %w\n%s", args, err, out)
-	}
-	return nil
+	return fmt.Errorf("go %v: %w\n%s", args, err, out)
 }
-
-// buildGrace is what the compiler may take to end when it is interrupted.
-const buildGrace = 10 * time.Second
 
 // Start runs everything and returns when NGINX has every node, and a leader, in its upstreams. The caller must Stop
 // it. When something fails, a process ends, or ctx ends first, it stops what it has started.
@@ -96,12 +88,17 @@ func (c *Cluster) start(ctx context.Context, fail context.CancelCauseFunc) error
 		}
 		c.Nodes[i].need(ctx, fail)
 	}
-	_, err := c.Settle(ctx, "all nodes in the upstreams, and writes answered", c.complete)
-	return err
+	// Send requests only now: NGINX logs an error for a request that it can send to no
+	// node.
+	if _, err := c.Settle(ctx, "all nodes in the upstreams", c.complete); err != nil {
+		return err
+	}
+	return c.Await(ctx, "writes answered", c.writable)
 }
 
-// balance starts NGINX and the agent. NGINX needs a first configuration, and may have missed a change by the time
-// that it listens, so the agent runs twice: once before, and from then on after.
+// balance starts NGINX and the agent. NGINX needs a first configuration, so the agent
+// runs once before NGINX starts. NGINX may miss changes until it listens, so the agent
+// runs again when NGINX does, and then follows the registry.
 func (c *Cluster) balance(ctx context.Context, fail context.CancelCauseFunc) (err error) {
 	listen, err := c.freeAddr()
 	if err != nil {
@@ -139,10 +136,11 @@ func (c *Cluster) balance(ctx context.Context, fail context.CancelCauseFunc) (er
 func (c *Cluster) agent(flags ...string) (*Process, error) {
 	line := []string{c.program("agent"), "-zookeeper", c.cfg.ZooKeeper, "-config", c.NGINX.Settings(),
 		"-session-timeout", c.cfg.Session.String()}
-	return start("agent", c.cfg.Output, c.NGINX.Env(), append(line, flags...)...)
+	return start(agentName, c.cfg.Output, c.NGINX.Env(), append(line, flags...)...)
 }
 
-// listening wants the file with NGINX's process number too: the reload command goes by it.
+// listening returns nil if NGINX listens and has written its process id, which the reload
+// command needs.
 func (c *Cluster) listening() error {
 	if pid, err := os.ReadFile(filepath.Join(c.cfg.Dir, "nginx.pid")); err != nil || len(pid) == 0 {
 		return errors.Join(errors.New("no process number"), err)
@@ -154,7 +152,7 @@ func (c *Cluster) listening() error {
 	return conn.Close()
 }
 
-// AddNode starts one more node. It does not wait for it.
+// AddNode starts one more node. It does not wait until the node serves.
 func (c *Cluster) AddNode(id string) error {
 	addr, err := c.freeAddr()
 	if err != nil {
@@ -170,35 +168,75 @@ func (c *Cluster) AddNode(id string) error {
 	return err
 }
 
-// complete is what Start waits for.
+// complete returns nil when NGINX runs with a configuration that has all nodes, and one
+// node for the writes.
 func (c *Cluster) complete() error {
-	up, err := c.NGINX.Upstreams()
+	resp, err := http.Get(c.URL + "/upstreams")
 	if err != nil {
 		return err
 	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	read, write, _ := strings.Cut(string(text), "\n")
 	for _, n := range c.Nodes {
-		if !slices.Contains(up["read_nodes"], n.Addr) {
-			return fmt.Errorf("%s (%s) is not among read_nodes %v", n.ID, n.Addr, up["read_nodes"])
+		if !slices.Contains(strings.Fields(read), n.Addr) {
+			return fmt.Errorf("%s (%s) is not among those that get reads: %q", n.ID, n.Addr, read)
 		}
 	}
-	if len(up["write_nodes"]) == 0 {
-		return errors.New("nobody is in write_nodes")
+	if len(strings.Fields(write)) < 2 {
+		return errors.New("nobody gets writes")
 	}
+	return nil
+}
+
+func (c *Cluster) writable() error {
 	resp, err := http.Post(c.URL+"/microservice/test/hello", "text/plain", nil)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("a write is answered with %s, write_nodes %v", resp.Status, up["write_nodes"])
+		return fmt.Errorf("a write is answered with %s", resp.Status)
 	}
 	return nil
 }
 
-// awaitEvery is how often Await looks.
+// Revive starts the nodes and the agent that have ended again, as they were started
+// before, and returns the new processes. It does not wait for them. It does not start
+// NGINX again, because NGINX's workers outlive a master that was killed and keep its
+// port.
+func (c *Cluster) Revive() (back []*Process, err error) {
+	revive := func(p **Process) error {
+		if !(*p).Ended() {
+			return nil
+		}
+		anew, err := (*p).again()
+		if err == nil {
+			*p, back = anew, append(back, anew)
+		}
+		return err
+	}
+	for _, n := range c.Nodes {
+		err = errors.Join(err, revive(&n.Process))
+	}
+	for i := range c.others {
+		if c.others[i].Name == agentName {
+			err = errors.Join(err, revive(&c.others[i]))
+		}
+	}
+	return back, err
+}
+
+const agentName = "agent"
+
+// awaitEvery is how often Await calls check.
 const awaitEvery = 20 * time.Millisecond
 
-// Await returns when check is content, or with check's last complaint when ctx ends first.
+// Await returns nil when check does. If ctx ends first, it returns an error with check's
+// last one. what names what is awaited.
 func (c *Cluster) Await(ctx context.Context, what string, check func() error) error {
 	every := time.NewTicker(awaitEvery)
 	defer every.Stop()
@@ -215,11 +253,13 @@ func (c *Cluster) Await(ctx context.Context, what string, check func() error) er
 	}
 }
 
-// settled is how many times in a row Settle wants check content. While NGINX changes to a new configuration, its old
-// workers go on accepting for a tenth of a second, so that one answer says little about the next.
+// settled is how many times in a row check must return nil for Settle. While NGINX
+// changes to a new configuration, its old workers accept requests for another tenth of a
+// second, so one answer says little about the next.
 const settled = 25
 
-// Settle is Await for what has to stay as it is. It returns when check was content for the first of many times.
+// Settle is [Cluster.Await] for a condition that has to last. since is the time of the
+// first of many successes in a row.
 func (c *Cluster) Settle(ctx context.Context, what string, check func() error) (since time.Time, err error) {
 	streak := 0
 	err = c.Await(ctx, what, func() error {
@@ -232,23 +272,24 @@ func (c *Cluster) Settle(ctx context.Context, what string, check func() error) (
 			since = now
 		}
 		if streak < settled {
-			return fmt.Errorf("content for only %v yet", time.Since(since))
+			return fmt.Errorf("true for only %v yet", time.Since(since))
 		}
 		return nil
 	})
 	return since, err
 }
 
-// stopLimit bounds how long one process may take to end in good order.
+// stopLimit bounds how long the processes may take to end in good order.
 const stopLimit = 20 * time.Second
 
-// Stop ends all processes, in an order in which none misses another: nodes, agent, NGINX.
+// Stop ends all processes, each before those that it needs: first the nodes, then the
+// agent, then NGINX.
 func (c *Cluster) Stop(ctx context.Context) error {
 	var errs []error
 	ctx, cancel := context.WithTimeout(ctx, stopLimit)
 	defer cancel()
 	for _, n := range c.Nodes {
-		errs = append(errs, n.Terminate()) // all at once: each lingers for a while
+		errs = append(errs, n.Terminate()) // all at the same time, because each lingers for a while
 	}
 	for _, n := range c.Nodes {
 		errs = append(errs, n.Stop(ctx))
@@ -259,8 +300,9 @@ func (c *Cluster) Stop(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// freeAddr is a loopback address with a free port, below those that the kernel hands out for outgoing connections. It
-// gives none twice: who got it may not listen there yet.
+// freeAddr returns a loopback address with a free port, below the ports that the kernel
+// uses for outgoing connections. It gives no address twice, because the process that has
+// got it may not listen there yet.
 func (c *Cluster) freeAddr() (string, error) {
 	var errs []error
 	for range 100 {

@@ -12,9 +12,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/zkelection/election/internal/zktest"
 )
 
-// goodAgent gives NGINX a configuration that it can start with, and stays.
+// goodAgent is an agent that gives NGINX a configuration to start with, and then keeps
+// running.
 const goodAgent = `
 for path in client_body proxy fastcgi uwsgi scgi; do paths="$paths ${path}_temp_path '$NGINX_DIR/$path';"; done
 echo "pid '$NGINX_DIR/nginx.pid'; error_log stderr; events {} http { $paths server { listen $NGINX_LISTEN; } }" > "$NGINX_DIR/nginx.conf"
@@ -24,6 +27,7 @@ case "$*" in *-onetime*) exit 0;; esac
 const stay = "exec tail -f /dev/null"
 
 func TestStartFailsWhenAProcessHasEnded(t *testing.T) {
+	zktest.SkipIfShort(t, "NGINX")
 	for name, c := range map[string]struct{ agent, node, want string }{
 		"NGINX, for want of a configuration": {"exit 0", stay, "nginx has ended: exit status 1"},
 		"the agent":                          {strings.ReplaceAll(goodAgent, stay, "exit 4"), stay, "agent has ended: exit status 4"},
@@ -47,7 +51,7 @@ func TestStartFailsWhenAProcessHasEnded(t *testing.T) {
 
 func TestNoAddressIsGivenTwice(t *testing.T) {
 	c, given := &Cluster{given: map[string]bool{}}, map[string]bool{}
-	for range 1000 { // of 10,000: without care, some would come twice
+	for range 1000 { // of 10,000 ports; without care, some would be given twice
 		addr, err := c.freeAddr()
 		require.NoError(t, err)
 		require.False(t, given[addr], addr)

@@ -1,25 +1,22 @@
 package cluster
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"sync"
-	"syscall"
 
 	"github.com/zkelection/election/examples/internal/demo"
+	"github.com/zkelection/election/internal/process"
 )
 
-// Process is a child of this one.
+// Process is a program that runs as a child of this process.
 type Process struct {
+	*process.Process
 	Name  string
-	cmd   *exec.Cmd
-	ended chan struct{} // closed once the process is no more
-	err   error         // how it ended; read after ended
+	again func() (*Process, error) // starts it again
 }
 
 func start(name string, out *Output, env []string, line ...string) (*Process, error) {
@@ -28,106 +25,40 @@ func start(name string, out *Output, env []string, line ...string) (*Process, er
 	w := out.named(name)
 	cmd.Stdout, cmd.Stderr = w, w
 	cmd.SysProcAttr = demo.OwnGroup()
-	if err := cmd.Start(); err != nil {
+	p, err := process.Start(cmd, func() { fmt.Fprintln(w, "process has ended:", cmd.ProcessState) })
+	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
-	p := &Process{Name: name, cmd: cmd, ended: make(chan struct{})}
-	go func() {
-		p.err = cmd.Wait()
-		fmt.Fprintln(w, "process has ended:", cmd.ProcessState)
-		close(p.ended)
-	}()
-	return p, nil
+	again := func() (*Process, error) { return start(name, out, env, line...) }
+	return &Process{Process: p, Name: name, again: again}, nil
 }
 
-// PID is the process number.
-func (p *Process) PID() int { return p.cmd.Process.Pid }
-
-// need has the end of the process fail what is going on under ctx.
+// need calls fail if the process ends before ctx does.
 func (p *Process) need(ctx context.Context, fail context.CancelCauseFunc) {
 	go func() {
 		select {
-		case <-p.ended:
-			fail(fmt.Errorf("%s has ended: %v", p.Name, p.cmd.ProcessState))
+		case <-p.Done():
+			state, _ := p.State()
+			fail(fmt.Errorf("%s has ended: %v", p.Name, state))
 		case <-ctx.Done():
 		}
 	}()
 }
 
-// Wait returns how the process ended: nil for good order.
-func (p *Process) Wait(ctx context.Context) error {
-	select {
-	case <-p.ended:
-		return p.err
-	case <-ctx.Done():
-		return fmt.Errorf("%s (process %d) still runs: %w", p.Name, p.PID(), ctx.Err())
-	}
-}
-
-// Kill ends the process at once, as a crash would.
-func (p *Process) Kill() error { return p.signal(syscall.SIGKILL) }
-
-// Terminate asks the process to end. It does not wait.
-func (p *Process) Terminate() error { return p.signal(syscall.SIGTERM) }
-
-// signal is safe for a process that has ended: its number is not used again before it was waited for, and after
-// that os.Process knows.
-func (p *Process) signal(s os.Signal) error {
-	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("%v to %s: %w", s, p.Name, err)
-	}
-	return nil
-}
-
-// Stop asks the process to end, and kills it when it has not by the end of ctx.
-func (p *Process) Stop(ctx context.Context) error {
-	if err := p.Terminate(); err != nil {
-		return err
-	}
-	select {
-	case <-p.ended:
-		return nil
-	case <-ctx.Done():
-	}
-	err := fmt.Errorf("%s had to be killed: %w", p.Name, ctx.Err())
-	if e := p.Kill(); e != nil {
-		return errors.Join(err, e)
-	}
-	<-p.ended
-	return err
-}
-
-// Output puts the name of a process before each line that it writes. Lines of several do not mix.
+// Output writes the lines of several processes, each with the name of its process in
+// front. Lines do not mix.
 type Output struct {
 	mu sync.Mutex // held for one line
 	w  io.Writer
 }
 
-// NewOutput writes to w.
+// NewOutput returns an Output that writes to w.
 func NewOutput(w io.Writer) *Output { return &Output{w: w} }
 
-func (o *Output) named(name string) io.Writer { return &lines{out: o, name: name} }
-
-// lines is used by one goroutine after another: the copying one of os/exec, then the one that waits for it.
-type lines struct {
-	out  *Output
-	name string
-	rest []byte // begins a line that is not finished
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.rest = append(l.rest, p...)
-	for {
-		line, rest, found := bytes.Cut(l.rest, []byte("\n"))
-		if !found {
-			return len(p), nil
-		}
-		l.out.mu.Lock()
-		_, err := fmt.Fprintf(l.out.w, "%-7s| %s\n", l.name, line)
-		l.out.mu.Unlock()
-		if err != nil {
-			return 0, err
-		}
-		l.rest = append([]byte(nil), rest...)
-	}
+func (o *Output) named(name string) io.Writer {
+	return process.Split(func(line string) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		fmt.Fprintf(o.w, "%-7s| %s\n", name, line)
+	})
 }

@@ -11,8 +11,8 @@ import org.apache.curator.x.discovery.UriSpec;
 import org.apache.curator.x.discovery.details.JsonInstanceSerializer;
 
 /**
- * Registers an instance as the post does, prints every instance that Curator finds, one a line, and deregisters when
- * its standard input ends.
+ * Registers an instance as the post does, prints every instance that Curator finds on a line of its own, and removes the
+ * registration when standard input ends.
  */
 public class Discover {
     public static void main(String[] args) throws Exception {

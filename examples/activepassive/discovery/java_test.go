@@ -13,16 +13,17 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/zkelection/election"
-	"github.com/zkelection/election/examples/activepassive/internal/discovery"
+	"github.com/zkelection/election/examples/activepassive/discovery"
 	"github.com/zkelection/election/internal/zktest"
 )
 
-// jars are Curator's and what it needs, where Debian puts them.
+// jars are the jars of Curator and of what it needs, at the paths of Debian's packages.
 var jars = []string{"curator-x-discovery", "curator-framework", "curator-client", "curator-recipes", "zookeeper",
 	"zookeeper-jute", "guava", "jackson-core", "jackson-databind", "jackson-annotations", "slf4j-api", "slf4j-nop",
 	"netty-all", "snappy-java", "metrics-core"}
 
-// classpath fails where something is missing, and says what to install.
+// classpath returns the class path. If a jar is missing, it fails the test and says what
+// to install.
 func classpath(t *testing.T) string {
 	t.Helper()
 	var paths, missing []string
@@ -61,17 +62,18 @@ func compile(t *testing.T) string {
 }
 
 func TestCuratorReadsOurInstancesAndWeReadCurators(t *testing.T) {
+	zktest.SkipIfShort(t, "a JDK, Curator, and a real ZooKeeper")
 	place := root(t)
-	connect := zktest.Shared(t).Addr()
-	ours := dial(t, connect+place)
+	servers := zktest.Shared(t).Addr()
+	ours := registry(t, servers+place)
 	_, in := register(t, ours, 8070)
 	leads, leader := register(t, ours, 8071)
-	leads.Claim(term(t, connect+place))
-	await := follow(t, dial(t, connect+place))
+	leads.Claim(term(t, servers+place))
+	await := follow(t, registry(t, servers+place))
 	await("our claim", func(e []discovery.Entry) bool { return len(e) == 2 && (leading(e[0]) || leading(e[1])) })
 
-	// Curator takes the chroot as part of the base path.
-	java := exec.CommandContext(within(t), "java", "-cp", compile(t), "Discover", connect, place+base)
+	// Here the chroot is a part of Curator's base path.
+	java := exec.CommandContext(within(t), "java", "-cp", compile(t), "Discover", servers, place+base)
 	java.Stderr = os.Stderr
 	stdin, err := java.StdinPipe()
 	require.NoError(t, err)
@@ -94,12 +96,10 @@ func TestCuratorReadsOurInstancesAndWeReadCurators(t *testing.T) {
 	await("Curator gone", func(e []discovery.Entry) bool { return len(e) == 2 })
 }
 
-// term is one that lasts as long as the test.
-func term(t *testing.T, connect string) *election.Term {
+// term returns a term that lasts as long as the test.
+func term(t *testing.T, at string) *election.Term {
 	t.Helper()
-	client, err := election.Connect(within(t), connect, election.WithSessionTimeout(timeout), election.WithClientLogger(quiet))
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = client.Close() })
+	client, _ := connect(t, at)
 	candidate, err := election.NewCandidate(client, "/example/leader")
 	require.NoError(t, err)
 	leads, err := candidate.Await(within(t))

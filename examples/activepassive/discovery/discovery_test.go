@@ -7,14 +7,17 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-zookeeper/zk"
 	"github.com/stretchr/testify/require"
 
 	"github.com/zkelection/election"
-	"github.com/zkelection/election/examples/activepassive/internal/discovery"
+	"github.com/zkelection/election/examples/activepassive/discovery"
+	"github.com/zkelection/election/internal/zksim"
 	"github.com/zkelection/election/internal/zktest"
 )
 
@@ -36,35 +39,42 @@ func within(t *testing.T) context.Context {
 	return ctx
 }
 
-func dial(t *testing.T, connect string) *discovery.Conn {
+// connect returns a client with a session of its own, and the registry that it reaches.
+func connect(t *testing.T, at string) (*election.Client, *discovery.Registry) {
 	t.Helper()
-	c, err := discovery.Dial(connect, timeout, quiet)
+	client, err := election.Open(at, election.WithSessionTimeout(timeout), election.WithClientLogger(quiet))
 	require.NoError(t, err)
-	t.Cleanup(c.Close)
-	return c
+	t.Cleanup(func() { _ = client.Close() })
+	return client, discovery.New(client, at, quiet)
 }
 
-// root is a place in the shared server that no other test uses.
+func registry(t *testing.T, at string) *discovery.Registry {
+	t.Helper()
+	_, r := connect(t, at)
+	return r
+}
+
+// root returns a chroot in the shared server that no other test uses.
 func root(t *testing.T) string {
 	return fmt.Sprintf("/%s-%d", t.Name(), time.Now().UnixNano())
 }
 
-func register(t *testing.T, c *discovery.Conn, port int) (*discovery.Registration, discovery.Instance) {
+func register(t *testing.T, in *discovery.Registry, port int) (*discovery.Registration, discovery.Instance) {
 	t.Helper()
-	in := discovery.NewInstance("bookService", "127.0.0.1", port)
-	r, err := c.Register(within(t), base, in, quiet)
+	instance := discovery.NewInstance("bookService", "127.0.0.1", port)
+	r, err := in.Register(within(t), base, instance)
 	require.NoError(t, err)
-	return r, in
+	return r, instance
 }
 
-// follow watches the registry and returns what awaits a state of it.
-func follow(t *testing.T, c *discovery.Conn) func(what string, want func([]discovery.Entry) bool) []discovery.Entry {
+// follow watches the registry. It returns a function that waits for a state of it.
+func follow(t *testing.T, r *discovery.Registry) func(what string, want func([]discovery.Entry) bool) []discovery.Entry {
 	t.Helper()
 	ctx := within(t)
 	states := make(chan []discovery.Entry)
 	go func() {
 		defer close(states)
-		for entries, err := range c.Watch(ctx, service+"/") {
+		for entries, err := range r.Watch(ctx, service+"/") {
 			if err != nil {
 				continue
 			}
@@ -112,9 +122,9 @@ func TestEachInstanceHasAnIdentityOfItsOwn(t *testing.T) {
 
 func TestWatchSeesComingChangingAndGoing(t *testing.T) {
 	at := zktest.Shared(t).Addr() + root(t)
-	await := follow(t, dial(t, at))
+	await := follow(t, registry(t, at))
 	await("an empty registry that nobody has made yet", func(e []discovery.Entry) bool { return len(e) == 0 })
-	writer := dial(t, at)
+	writer := registry(t, at)
 	a, in := register(t, writer, 1)
 	_, _ = register(t, writer, 2)
 	all := await("both", func(e []discovery.Entry) bool { return len(e) == 2 })
@@ -128,34 +138,78 @@ func TestInstanceIsRegisteredAgainAfterItsSessionExpired(t *testing.T) {
 	server := zktest.Shared(t)
 	proxy := zktest.NewProxy(t, server.Addr())
 	place := root(t)
-	c := dial(t, proxy.Addr()+place)
-	_, in := register(t, c, 8070)
-	direct, _, err := zk.Connect([]string{server.Addr()}, timeout, zk.WithLogger(silent{}))
-	require.NoError(t, err)
-	defer direct.Close()
-	path := place + service + "/" + in.ID
-	_, before, err := direct.Get(path)
-	require.NoError(t, err)
-	require.NotZero(t, before.EphemeralOwner)
+	client, r := connect(t, proxy.Addr()+place)
+	_, in := register(t, r, 8070)
+	observer, others := connect(t, server.Addr()+place)
+	owner := func() (id int64) {
+		require.NoError(t, observer.Do(within(t), func(conn *zk.Conn) error {
+			_, stat, err := conn.Exists(place + service + "/" + in.ID)
+			id = stat.EphemeralOwner
+			return err
+		}))
+		return id
+	}
+	before := client.Status().SessionID
+	require.Equal(t, before, owner(), "the registration belongs to the client's own session")
 
-	await := follow(t, dial(t, server.Addr()+place))
+	await := follow(t, others)
 	await("registration", func(e []discovery.Entry) bool { return len(e) == 1 })
 	require.NoError(t, proxy.ExpireSession(within(t)))
 	await("registration in a new session", func(e []discovery.Entry) bool {
-		return len(e) == 1 && e[0].Modified > before.Czxid && e[0].Key == service+"/"+in.ID
+		return len(e) == 1 && e[0].Key == service+"/"+in.ID && owner() != before && owner() == client.Status().SessionID
 	})
-	require.Eventually(t, func() bool { // what was just seen may be the old one, written once more before its end
-		_, after, err := direct.Get(path)
-		return err == nil && after.EphemeralOwner != 0 && after.EphemeralOwner != before.EphemeralOwner
-	}, time.Minute, 20*time.Millisecond)
+}
+
+func TestInstanceIsRegisteredAgainAfterSomebodyDeletedIt(t *testing.T) {
+	at := zktest.Shared(t).Addr() + root(t)
+	client, r := connect(t, at)
+	_, in := register(t, r, 8070)
+	_, chroot, _ := strings.Cut(at, "/")
+	await := follow(t, registry(t, at))
+	first := await("registration", func(e []discovery.Entry) bool { return len(e) == 1 })
+	require.NoError(t, client.Do(within(t), func(conn *zk.Conn) error {
+		return conn.Delete("/"+chroot+service+"/"+in.ID, -1)
+	}))
+	await("registration anew", func(e []discovery.Entry) bool { return len(e) == 1 && e[0].Modified > first[0].Modified+1 })
+}
+
+// The session goes on, so the znode would stay. Wherever Register is interrupted, the
+// driver carries out what it has begun.
+func TestNothingStaysWhenRegisterIsInterrupted(t *testing.T) {
+	const oneWay = 10 * time.Millisecond
+	registered := 0
+	for limit := oneWay / 2; limit < 16*oneWay; limit += oneWay {
+		synctest.Test(t, func(t *testing.T) {
+			server := zksim.New(zksim.Config{})
+			defer server.Close()
+			server.Delay("node", zksim.ServerName(1), oneWay, oneWay)
+			at := server.ConnectString()
+			client, err := election.Connect(t.Context(), at, election.WithDialer(server.DialerFor("node")), election.WithClientLogger(quiet))
+			require.NoError(t, err)
+			defer client.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			defer cancel()
+			_, err = discovery.New(client, at, quiet).Register(ctx, base, discovery.NewInstance("bookService", "h", 1))
+			if err == nil {
+				registered++
+				require.Len(t, server.Children(service), 1)
+				return
+			}
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			time.Sleep(time.Minute) // of virtual time
+			require.True(t, client.Status().Connected)
+			require.Empty(t, server.Children(service), "after %v", limit)
+		})
+	}
+	require.NotZero(t, registered, "the longest limit is long enough")
 }
 
 func TestWatchGoesOnAfterItsSessionExpired(t *testing.T) {
 	server := zktest.Shared(t)
 	proxy := zktest.NewProxy(t, server.Addr())
 	place := root(t)
-	await := follow(t, dial(t, proxy.Addr()+place))
-	writer := dial(t, server.Addr()+place)
+	await := follow(t, registry(t, proxy.Addr()+place))
+	writer := registry(t, server.Addr()+place)
 	_, _ = register(t, writer, 1)
 	await("one", func(e []discovery.Entry) bool { return len(e) == 1 })
 	require.NoError(t, proxy.ExpireSession(within(t)))
@@ -166,16 +220,14 @@ func TestWatchGoesOnAfterItsSessionExpired(t *testing.T) {
 func TestClaimIsWrittenOnlyWhileTheTermHolds(t *testing.T) {
 	at := zktest.Shared(t).Addr() + root(t)
 	ctx := within(t)
-	client, err := election.Connect(ctx, at, election.WithSessionTimeout(timeout), election.WithClientLogger(quiet))
-	require.NoError(t, err)
-	defer client.Close()
+	client, ours := connect(t, at)
 	candidate, err := election.NewCandidate(client, "/example/leader")
 	require.NoError(t, err)
 	over, err := candidate.Await(ctx)
 	require.NoError(t, err)
 
-	await := follow(t, dial(t, at))
-	r, _ := register(t, dial(t, at), 8070)
+	await := follow(t, registry(t, at))
+	r, _ := register(t, ours, 8070)
 	r.Claim(over)
 	claimed := await("claim", func(e []discovery.Entry) bool { return len(e) == 1 && leading(e[0]) })
 	r.Disclaim()
@@ -192,7 +244,7 @@ func TestClaimIsWrittenOnlyWhileTheTermHolds(t *testing.T) {
 	require.Greater(t, again[0].Modified, claimed[0].Modified)
 }
 
-// tried says what came of the first attempt.
+// tried returns what the first attempt has yielded.
 type tried struct {
 	term *election.Term
 	done chan error
@@ -221,13 +273,23 @@ func TestNewestClaimIsTheLeaders(t *testing.T) {
 func TestRegisterGivesUpWithItsContext(t *testing.T) {
 	proxy := zktest.NewProxy(t, zktest.Shared(t).Addr())
 	proxy.Cut()
-	c := dial(t, proxy.Addr()+root(t))
 	ctx, cancel := context.WithCancelCause(context.Background())
 	cancel(errors.New("enough"))
-	_, err := c.Register(ctx, base, discovery.NewInstance("bookService", "h", 1), quiet)
+	_, err := registry(t, proxy.Addr()+root(t)).Register(ctx, base, discovery.NewInstance("bookService", "h", 1))
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-type silent struct{}
-
-func (silent) Printf(string, ...any) {}
+func TestWhatCannotBeRegisteredIsAnErrorAtOnce(t *testing.T) {
+	for want, change := range map[string]func(*discovery.Instance) string{
+		"is no path":                  func(*discovery.Instance) string { return "service-discovery" },
+		"name \"a/b\" cannot":         func(in *discovery.Instance) string { in.Name = "a/b"; return "/s" },
+		"ID \"\" cannot":              func(in *discovery.Instance) string { in.ID = ""; return "/s" },
+		"port 0 is not between":       func(in *discovery.Instance) string { in.Port = 0; return "/s" },
+		"address \"no host\" is no h": func(in *discovery.Instance) string { in.Address = "no host"; return "/s" },
+	} {
+		in := discovery.NewInstance("bookService", "127.0.0.1", 8070)
+		_, err := new(discovery.Registry).Register(t.Context(), change(&in), in)
+		require.ErrorContains(t, err, want)
+	}
+	require.Equal(t, "[::1]:80", discovery.Instance{Address: "[::1]", Port: 80}.HostPort())
+}

@@ -1,4 +1,4 @@
-package agent
+package confd
 
 import (
 	"context"
@@ -13,13 +13,15 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/zkelection/election/examples/activepassive/internal/discovery"
+	"github.com/zkelection/election"
+	"github.com/zkelection/election/examples/activepassive/discovery"
 	"github.com/zkelection/election/internal/zktest"
 )
 
 func TestMain(m *testing.M) { os.Exit(zktest.Main(m)) }
 
-// resource is a template resource in a folder of its own, which lists the keys of /things.
+// resource returns a template resource in a folder of its own. Its template lists the
+// keys of /things.
 func resource(t *testing.T, check, reload string) Template {
 	t.Helper()
 	dir := t.TempDir()
@@ -46,10 +48,20 @@ func thing(name, value string) map[string][]discovery.Entry {
 
 func agent(tmpl Template) *Agent { return &Agent{Template: tmpl, Log: slog.New(slog.DiscardHandler)} }
 
-func TestLoadReadsThePostsFile(t *testing.T) {
-	got, err := Load("../../nginx/nginx.conf.toml")
+// connect returns the registry that a client with a session of its own reaches.
+func connect(t *testing.T, at string) *discovery.Registry {
+	t.Helper()
+	quiet := slog.New(slog.DiscardHandler)
+	client, err := election.Open(at, election.WithSessionTimeout(4*time.Second), election.WithClientLogger(quiet))
 	require.NoError(t, err)
-	require.Equal(t, "../../nginx/services.conf.tmpl", got.Src)
+	t.Cleanup(func() { _ = client.Close() })
+	return discovery.New(client, at, quiet)
+}
+
+func TestLoadReadsThePostsFile(t *testing.T) {
+	got, err := Load("../nginx/nginx.conf.toml")
+	require.NoError(t, err)
+	require.Equal(t, "../nginx/services.conf.tmpl", got.Src)
 	require.Equal(t, "/etc/nginx/nginx.conf", got.Dest)
 	require.Equal(t, []string{"/service-discovery/bookService/"}, got.Keys)
 	require.Equal(t, "/usr/sbin/nginx -t -c {{.src}}", got.CheckCmd)
@@ -110,7 +122,8 @@ func TestJunkInTheRegistryIsAnErrorAndChangesNothing(t *testing.T) {
 	require.Equal(t, "8070", read(t, a.Template))
 }
 
-// One process that writes anything into the registry must not keep the balancer from following the others.
+// A process that writes a bad entry into the registry must not keep the balancer from
+// following the others.
 func TestWhatIsNoInstanceIsLeftOutAndTheOthersAreServed(t *testing.T) {
 	a := agent(resource(t, "", ""))
 	require.NoError(t, os.WriteFile(a.Template.Src, []byte(
@@ -136,30 +149,29 @@ func TestWhatIsNoInstanceIsLeftOutAndTheOthersAreServed(t *testing.T) {
 	require.Equal(t, "nobody ", read(t, a.Template))
 }
 
-// The file is in step with the registry, so nothing but the start itself tells it to.
+// The file is up to date with the registry, so only the start itself makes the agent
+// reload.
 func TestAgentReloadsWhenItStartsUnlessItRunsOnce(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	conn, err := discovery.Dial(zktest.Shared(t).Addr(), 4*time.Second, slog.New(slog.DiscardHandler))
-	require.NoError(t, err)
-	defer conn.Close()
+	registry := connect(t, zktest.Shared(t).Addr())
 	reloaded := filepath.Join(t.TempDir(), "reloaded")
 	start := func(tmpl Template, once bool) (ended <-chan error, end func()) {
 		ctx, cancel := context.WithCancel(ctx)
 		a, done := agent(tmpl), make(chan error, 1)
-		a.Conn = conn
+		a.Registry = registry
 		go func() { done <- a.Run(ctx, once) }()
 		return done, cancel
 	}
 	tmpl := resource(t, "", "")
-	first, end := start(tmpl, true) // killed before it came to the reload, say
+	first, end := start(tmpl, true) // as if it had been killed before the reload
 	defer end()
 	require.NoError(t, <-first)
 	tmpl.ReloadCmd = "echo yes > " + Quote(reloaded)
 	again, end := start(tmpl, true)
 	defer end()
 	require.NoError(t, <-again)
-	require.NoFileExists(t, reloaded, "once, the file was in step")
+	require.NoFileExists(t, reloaded, "once, because the file was up to date")
 
 	next, end := start(tmpl, false)
 	await(t, ctx, Template{Dest: reloaded}, "yes\n")
@@ -177,18 +189,16 @@ func TestAgentFollowsTheRegistryAndKeepsTheFileWhileItIsAway(t *testing.T) {
 	server := zktest.Start(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	conn, err := discovery.Dial(server.Addr(), 4*time.Second, slog.New(slog.DiscardHandler))
-	require.NoError(t, err)
-	defer conn.Close()
+	registry := connect(t, server.Addr())
 	a := agent(resource(t, "", ""))
-	a.Conn = conn
+	a.Registry = registry
 	a.Template.Keys = []string{"/registry/things"}
 	require.NoError(t, os.WriteFile(a.Template.Src, []byte(`{{range gets "/registry/things/*"}}{{$d := json .Value}}{{$d.port}} {{end}}`), 0o600))
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx, false) }()
 
 	register := func(port int) *discovery.Registration {
-		r, err := conn.Register(ctx, "/registry", discovery.NewInstance("things", "h", port), a.Log)
+		r, err := registry.Register(ctx, "/registry", discovery.NewInstance("things", "h", port))
 		require.NoError(t, err)
 		return r
 	}
@@ -204,7 +214,7 @@ func TestAgentFollowsTheRegistryAndKeepsTheFileWhileItIsAway(t *testing.T) {
 	require.NoError(t, <-done)
 }
 
-// await polls: what is to be seen is a file.
+// await polls, because it waits for the content of a file.
 func await(t *testing.T, ctx context.Context, tmpl Template, want string) {
 	t.Helper()
 	every := time.NewTicker(10 * time.Millisecond)
@@ -220,4 +230,15 @@ func await(t *testing.T, ctx context.Context, tmpl Template, want string) {
 			require.FailNow(t, "not rendered", "want %q, have %q, %v", want, text, errors.Join(err, ctx.Err()))
 		}
 	}
+}
+
+func TestWhatIsNotOnThisMachineIsNamed(t *testing.T) {
+	good := resource(t, "test -s {{.src}}", "")
+	require.NoError(t, good.Missing())
+	quoted := resource(t, "'/no such' {{.src}}", "")
+	require.NoError(t, quoted.Missing(), "the shell's own matter")
+	require.EqualError(t, resource(t, "/nowhere/sbin/nginx -t -c {{.src}}", "").Missing(),
+		"check_cmd: /nowhere/sbin/nginx is not installed: install NGINX (Debian, Ubuntu: apt-get install nginx), or set check_cmd to where it is")
+	require.NoError(t, os.Remove(good.Src))
+	require.ErrorContains(t, good.Missing(), "template.src")
 }

@@ -1,4 +1,4 @@
-package agent
+package confd
 
 import (
 	"bytes"
@@ -10,11 +10,11 @@ import (
 	"path/filepath"
 	"text/template"
 
-	"github.com/zkelection/election/examples/activepassive/internal/discovery"
+	"github.com/zkelection/election/examples/activepassive/discovery"
 )
 
-// render executes the template in file with the functions that confd's users know (gets, json, getenv), and with
-// instances and leader, which they do not.
+// render executes the template in file. The template can use confd's functions gets, json
+// and getenv, and our own instances and leader.
 func render(file string, entries []discovery.Entry, log *slog.Logger) ([]byte, error) {
 	t := template.New(filepath.Base(file)).Option("missingkey=error").Funcs(template.FuncMap{
 		"gets":      func(pattern string) ([]discovery.Entry, error) { return gets(entries, pattern) },
@@ -49,7 +49,8 @@ func gets(entries []discovery.Entry, pattern string) ([]discovery.Entry, error) 
 	return found, nil
 }
 
-// decode makes a JSON object's fields available as $data.name. Numbers stay as they are written.
+// decode returns the fields of a JSON object, which a template reads as $data.name.
+// Numbers stay as they are written.
 func decode(value string) (map[string]any, error) {
 	d := json.NewDecoder(bytes.NewReader([]byte(value)))
 	d.UseNumber()
@@ -67,13 +68,14 @@ func getenv(name string, fallback ...string) string {
 	return fallback[0]
 }
 
-// instances leaves out the entries that describe no instance, and logs them. Anybody may write into the registry, and
-// what one has written must not keep the balancer from following the others.
+// instances returns the entries that describe an instance, and logs the others. Anybody
+// may write into the registry, and one bad entry must not keep the balancer from
+// following the rest.
 func instances(entries []discovery.Entry, log *slog.Logger) []discovery.Entry {
 	var good []discovery.Entry
 	for _, e := range entries {
-		if err := discovery.Check(e); err != nil {
-			log.Warn("left out what is no instance of a service", "key", e.Key, "error", err)
+		if _, err := discovery.Decode(e); err != nil {
+			log.Warn("left out an entry that is no instance of a service", "key", e.Key, "error", err)
 			continue
 		}
 		good = append(good, e)
@@ -81,11 +83,12 @@ func instances(entries []discovery.Entry, log *slog.Logger) []discovery.Entry {
 	return good
 }
 
-// leader returns the one entry that is to get writes, decoded; nil where there is none.
+// leader returns the decoded entry of the instance that is to get writes, or nil if there
+// is none.
 func leader(entries []discovery.Entry) (map[string]any, error) {
 	newest, ok := discovery.Newest(entries)
 	if !ok {
-		return nil, nil // what {{with}} takes for nothing
+		return nil, nil // {{with}} takes this for empty
 	}
 	return decode(newest.Value)
 }

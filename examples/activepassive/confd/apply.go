@@ -1,4 +1,4 @@
-package agent
+package confd
 
 import (
 	"bytes"
@@ -14,11 +14,13 @@ import (
 	"time"
 )
 
-// commandLimit bounds check_cmd and reload_cmd: a hanging one must not hold up the next change for ever.
+// commandLimit bounds check_cmd and reload_cmd. A command that hangs must not hold up the
+// next change for ever.
 const commandLimit = 30 * time.Second
 
-// apply makes dest hold content and has the balancer reload it. Until content has passed the check, dest is not
-// touched; then it is replaced at once, so no reader ever sees half a file. It reports whether dest was changed.
+// apply makes content the content of dest, and reports whether dest was changed. It
+// replaces dest only when content has passed the check, and in one step, so no reader
+// ever sees half a file.
 func (t Template) apply(ctx context.Context, content []byte) (changed bool, err error) {
 	old, err := os.ReadFile(t.Dest)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -31,15 +33,16 @@ func (t Template) apply(ctx context.Context, content []byte) (changed bool, err 
 	if err != nil {
 		return false, err
 	}
-	defer os.Remove(staged) // fails once it has been renamed
+	defer os.Remove(staged) // fails if it has been renamed
 	if err := t.check(ctx, staged); err != nil {
 		return false, fmt.Errorf("%s stays as it is: %w", t.Dest, err)
 	}
 	return true, os.Rename(staged, t.Dest)
 }
 
-// stage writes content beside dest: a rename is atomic within one file system only, and what the file includes by
-// relative paths has to be found by the check too.
+// stage writes content to a file in the same folder as dest. A rename is atomic only
+// within one file system, and the check must find the files that content includes by
+// relative paths.
 func (t Template) stage(content []byte) (string, error) {
 	f, err := os.CreateTemp(filepath.Dir(t.Dest), "."+filepath.Base(t.Dest)+".*")
 	if err != nil {
@@ -79,12 +82,12 @@ func run(ctx context.Context, name, line string) error {
 	ctx, cancel := context.WithTimeout(ctx, commandLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", line)
-	cmd.WaitDelay = time.Second // what the shell started may hold the pipe
+	cmd.WaitDelay = time.Second // a program that the shell has started may keep the pipe open
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s %q: %w: %s", name, line, err, bytes.TrimSpace(out))
 	}
 	return nil
 }
 
-// Quote makes s one word of a shell command.
+// Quote quotes s as one word of a shell command.
 func Quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

@@ -1,4 +1,4 @@
-package agent
+package confd
 
 import (
 	"context"
@@ -6,35 +6,40 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/zkelection/election/examples/activepassive/internal/discovery"
+	"github.com/zkelection/election/examples/activepassive/discovery"
 )
 
-// retryAfter is when a failed check or reload is tried again if nothing changes until then: what was wrong, a name
-// that could not be looked up say, may have been put right outside of the registry.
+// retryAfter is how long after a failed check or reload the agent tries again if the
+// registry does not change. The cause, such as a name that could not be looked up, may
+// have been corrected outside of the registry.
 const retryAfter = 5 * time.Second
 
-// Agent keeps one file in step.
+// Agent keeps one file up to date with the registry: see [Agent.Run]. All exported fields
+// are required.
 type Agent struct {
-	Conn     *discovery.Conn
-	Template Template
+	Registry *discovery.Registry // the registry to follow
+	Template Template            // what [Load] has returned
 	Log      *slog.Logger
 
-	reloadDue bool // dest was replaced and the balancer has not been told, or not as far as is known
+	reloadDue bool // dest was replaced, and the balancer has not reloaded it since, as far as is known
 }
 
-// seen is what one key's watch has yielded.
+// seen is what the watch of one key has yielded.
 type seen struct {
 	key     string
 	entries []discovery.Entry
 }
 
-// Run follows the registry until ctx ends. With once, it returns as soon as the file is in step.
+// Run follows the registry until ctx ends, and then returns nil. It logs errors and tries
+// again. If once is true, Run returns as soon as the file is up to date, or returns the
+// first error. Only one Run at a time may be going on.
 //
-// While ZooKeeper cannot be read, nothing is rendered, so that the last good file stays: nodes that work are not
-// taken out of service because the registry does not.
+// While ZooKeeper cannot be read, Run renders nothing, and the last good file stays. So
+// nodes that work are not taken out of service because the registry does not work.
 //
-// It begins with a reload, unless it runs once: its predecessor may have been killed between replacing the file and
-// telling the balancer, and the file, which is in step, does not say so.
+// Unless once is true, Run begins with a reload. An earlier agent may have been killed
+// after it replaced the file and before it ran the reload, and the file does not show
+// that.
 func (a *Agent) Run(ctx context.Context, once bool) error {
 	a.reloadDue = !once
 	ctx, cancel := context.WithCancel(ctx)
@@ -54,7 +59,7 @@ func (a *Agent) Run(ctx context.Context, once bool) error {
 			return nil
 		}
 		if len(known) < len(a.Template.Keys) {
-			continue // half a picture is none
+			continue // some keys have not been read yet
 		}
 		err := a.update(ctx, known)
 		if once {
@@ -69,8 +74,8 @@ func (a *Agent) Run(ctx context.Context, once bool) error {
 }
 
 func (a *Agent) watch(ctx context.Context, key string, changes chan<- seen) {
-	away := false // said so, and not the end of it
-	for entries, err := range a.Conn.Watch(ctx, key) {
+	away := false // whether the last message said that the registry cannot be read
+	for entries, err := range a.Registry.Watch(ctx, key) {
 		if err != nil {
 			if !away {
 				a.Log.Warn("cannot read the registry, keeping the file as it is", "key", key, "error", err)
