@@ -1,10 +1,12 @@
+import java.time.Instant;
+
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.CuratorFrameworkFactory;
 import org.apache.curator.framework.recipes.leader.LeaderLatch;
 import org.apache.curator.framework.recipes.leader.LeaderLatchListener;
 import org.apache.curator.retry.RetryForever;
 
-/** The service before the migration: whoever leads does jobs. */
+/** The service before the migration. The worker that leads does jobs. */
 public final class Worker {
     static String id;
     static boolean leading; // guarded by the class
@@ -27,7 +29,7 @@ public final class Worker {
             }
         });
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
-            stop(); // before close, which deletes the znode first and tells its listeners later
+            stop(); // before close, because close deletes the znode before it notifies its listeners
             try {
                 latch.close();
             } catch (Exception e) {
@@ -35,11 +37,9 @@ public final class Worker {
             }
             client.close();
         }));
-        say("ready");
         client.start();
         latch.start();
-        while (System.in.read() >= 0) { } // so that it does not outlive whoever started it
-        System.exit(0);
+        Thread.currentThread().join(); // for ever, until SIGTERM
     }
 
     static synchronized void lead() {
@@ -71,7 +71,7 @@ public final class Worker {
     }
 
     static synchronized void say(String what) {
-        System.out.println(System.nanoTime() + " " + id + " " + what);
+        System.out.println(Instant.now() + " " + id + " " + what);
         System.out.flush();
     }
 }

@@ -5,8 +5,9 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
-	"os/exec"
+	gopath "path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,41 +16,42 @@ import (
 	"github.com/go-zookeeper/zk"
 
 	"github.com/zkelection/election"
+	"github.com/zkelection/election/examples/internal/demo"
 	"github.com/zkelection/election/internal/interop"
 )
 
 //go:embed Worker.java
 var javaWorker []byte
 
-// path is the election's. All workers stand there, whatever they are written in.
+// path is the path of the election. All workers take part there, in Java and in Go.
 const path = "/migration/service"
 
-// fleet is all workers that run, and what they have said.
+// fleet has all workers that run, and what they have printed.
 type fleet struct {
+	*timeline
 	server  string
+	program string // what the Go workers run
 	timeout time.Duration
-	classes string // where the Java worker's are
-	log     *interop.Log
-	client  *election.Client // stands in no election; it looks
-	workers map[string]*interop.Process
+	classes string           // folder with the Java worker's classes
+	client  *election.Client // only looks at the election
+	workers map[string]*demo.Process
 	unload  func()
 }
 
-func newFleet(ctx context.Context, server string, timeout time.Duration) (*fleet, error) {
-	if err := interop.Require(); err != nil {
-		return nil, err
-	}
+func newFleet(ctx context.Context, server, program string, timeout time.Duration) (*fleet, error) {
 	dir, err := os.MkdirTemp("", "migration-")
 	if err != nil {
 		return nil, err
 	}
-	f := &fleet{server: server, timeout: timeout, classes: dir, log: interop.NewLog(), workers: map[string]*interop.Process{}}
+	f := &fleet{server: server, program: program, timeout: timeout, classes: dir, workers: map[string]*demo.Process{}}
 	source := filepath.Join(dir, "Worker.java")
 	if err = os.WriteFile(source, javaWorker, 0o600); err == nil {
+		fmt.Println("Compiling Worker.java")
 		err = interop.Compile(dir, source)
 	}
 	if err == nil {
-		f.client, err = election.Connect(ctx, server)
+		quiet := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+		f.client, err = election.Connect(ctx, server, election.WithClientLogger(quiet))
 	}
 	if err == nil {
 		f.unload, err = load(server)
@@ -57,14 +59,16 @@ func newFleet(ctx context.Context, server string, timeout time.Duration) (*fleet
 	if err != nil {
 		return nil, errors.Join(err, f.close())
 	}
+	f.timeline = newTimeline()
 	return f, nil
 }
 
-// close ends what is left.
+// close ends the workers that are left.
 func (f *fleet) close() error {
 	var errs []error
 	for _, w := range f.workers {
-		errs = append(errs, w.Close())
+		_ = w.Kill()
+		<-w.Done()
 	}
 	if f.unload != nil {
 		f.unload()
@@ -75,16 +79,18 @@ func (f *fleet) close() error {
 	return errors.Join(append(errs, os.RemoveAll(f.classes))...)
 }
 
-// load keeps ZooKeeper busy with the writes of somebody else.
+// load keeps ZooKeeper busy with writes that have nothing to do with the election.
 func load(server string) (stop func(), err error) {
-	conn, _, err := zk.Connect([]string{server}, 10*time.Second, zk.WithLogInfo(false))
+	hosts, chroot, _ := strings.Cut(server, "/")
+	conn, _, err := zk.Connect(strings.Split(hosts, ","), 10*time.Second, zk.WithLogInfo(false))
 	if err != nil {
 		return nil, err
 	}
+	znode := gopath.Join("/", chroot, "migration-load")
 	done, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
-		_, _ = conn.Create("/load", nil, 0, zk.WorldACL(zk.PermAll)) // it may be there
+		_, _ = conn.Create(znode, nil, 0, zk.WorldACL(zk.PermAll)) // it may exist already
 		data := make([]byte, 1024)
 		tick := time.NewTicker(2 * time.Millisecond)
 		defer tick.Stop()
@@ -93,18 +99,19 @@ func load(server string) (stop func(), err error) {
 			case <-done:
 				return
 			case <-tick.C:
-				_, _ = conn.Set("/load", data, -1) // load, whether it works or not
+				_, _ = conn.Set(znode, data, -1) // whether the write succeeds does not matter
 			}
 		}
 	}()
 	return func() {
 		close(done)
 		<-stopped
+		_ = conn.Delete(znode, -1)
 		conn.Close()
 	}, nil
 }
 
-// migrate replaces Java by Go, one process at a time, and Go by Java again.
+// migrate replaces Java by Go, one process at a time, and then Go by Java again.
 func (f *fleet) migrate(ctx context.Context) error {
 	old := []string{"java-1", "java-2", "java-3"}
 	for _, id := range old {
@@ -128,8 +135,8 @@ func (f *fleet) migrate(ctx context.Context) error {
 	return nil
 }
 
-// replace starts the new before it stops the old, so that there is always somebody to hand on to, and lets whoever
-// leads then do some work.
+// replace starts the next worker before it stops the old one, so that there is always a
+// worker to hand over to. Then it waits until the leader has done some work.
 func (f *fleet) replace(ctx context.Context, old, next string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
@@ -143,22 +150,16 @@ func (f *fleet) replace(ctx context.Context, old, next string) error {
 	if err != nil {
 		return err
 	}
-	mark := f.log.Len()
-	for range 100 {
-		if _, err := f.log.Await(ctx, mark, leader.ID, "job"); err != nil {
-			return err
-		}
-		mark = f.log.Len()
-	}
-	return nil
+	return f.await(ctx, f.length(), leader.ID, 100)
 }
 
-// start runs a worker and returns when it stands in line.
+// start runs a worker and returns when it is in line.
 func (f *fleet) start(ctx context.Context, id string) error {
 	f.note(id, "start")
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	w, err := interop.Launch(ctx, f.program(id), f.server, f.timeout, f.log)
+	command := f.command(id)
+	w, err := demo.Start(f.server, f.take, command[0], command[1:]...)
 	if err != nil {
 		return err
 	}
@@ -176,66 +177,39 @@ func (f *fleet) start(ctx context.Context, id string) error {
 		}
 		select {
 		case <-tick.C:
+		case <-w.Done():
+			return fmt.Errorf("%s has ended: %v", id, w.Wait(ctx))
 		case <-ctx.Done():
-			return fmt.Errorf("%s does not stand: %w\n%s", id, ctx.Err(), w.Complaints())
+			return fmt.Errorf("%s has not joined the election: %w", id, ctx.Err())
 		}
 	}
 }
 
-// stop ends a worker as a deployment does, by SIGTERM.
+// stop ends a worker with SIGTERM, as a deployment does.
 func (f *fleet) stop(ctx context.Context, id string) error {
 	f.note(id, "SIGTERM")
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	w := f.workers[id]
 	delete(f.workers, id)
-	err := w.Terminate(ctx)
-	f.note(id, "gone")
-	return errors.Join(err, w.Close())
-}
-
-// program is the worker that an ID stands for.
-func (f *fleet) program(id string) interop.Program {
-	return interop.Program{Recipe: id, Command: func(server string, timeout time.Duration) (*exec.Cmd, error) {
-		args := []string{id, server, fmt.Sprint(timeout.Milliseconds()), path}
-		if strings.HasPrefix(id, "java") {
-			return interop.Java(f.classes, "Worker", args...), nil
-		}
-		self, err := os.Executable()
-		return exec.Command(self, append([]string{"worker"}, args...)...), err
-	}}
-}
-
-func (f *fleet) note(id, what string) {
-	f.log.Add(interop.Event{At: interop.Now(), Who: id, What: what})
-}
-
-// events are all in the order of their times.
-func (f *fleet) events() []interop.Event {
-	events, _ := f.log.Since(0)
-	slices.SortStableFunc(events, func(a, b interop.Event) int { return int(a.At - b.At) })
-	return events
-}
-
-// timeline prints what happened, jobs counted.
-func (f *fleet) timeline() string {
-	events := f.events()
-	if len(events) == 0 {
-		return ""
+	err := w.Terminate()
+	select {
+	case <-w.Done():
+		f.note(id, "gone")
+	case <-ctx.Done():
+		err = fmt.Errorf("%s does not end: %w", id, ctx.Err())
+		_ = w.Kill()
+		<-w.Done()
 	}
-	var b strings.Builder
-	begin, jobs := events[0].At, 0
-	for _, e := range events {
-		if e.What == "job" {
-			jobs++
-			continue
-		}
-		fmt.Fprintf(&b, "%8.3fs  %-7s %-8s", float64(e.At-begin)/1e9, e.Who, e.What)
-		if e.What == "lost" {
-			fmt.Fprintf(&b, "%5d jobs", jobs)
-			jobs = 0
-		}
-		b.WriteString("\n")
+	return err
+}
+
+// command returns the command of the worker with this ID.
+func (f *fleet) command(id string) []string {
+	if strings.HasPrefix(id, "java") {
+		java := interop.Java(f.classes, "Worker", id, f.server, fmt.Sprint(f.timeout.Milliseconds()), path).Args
+		// ZooKeeper's client warns of connections that it has closed itself.
+		return slices.Insert(java, 1, "-Dorg.slf4j.simpleLogger.log.org.apache.zookeeper.ClientCnxn=error")
 	}
-	return b.String()
+	return []string{f.program, "-name", id, "-path", path, "-session-timeout", f.timeout.String()}
 }

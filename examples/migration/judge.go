@@ -5,42 +5,42 @@ import (
 	"fmt"
 	"strings"
 	"time"
-
-	"github.com/zkelection/election/internal/interop"
 )
 
 // verdict is what was seen of the work.
 type verdict struct {
 	timeout  time.Duration
 	jobs     int
-	leaders  []string      // in the order of their coming to lead; once in a row
-	gap      time.Duration // longest between two jobs
-	gapAfter string        // who did the job before it
-	ours     []string      // jobs of Go workers in another's time, and of others in a Go worker's time that began first
-	theirs   []string      // jobs of Java workers after a Go worker began to lead: LeaderLatch permits them
+	leaders  []string      // in the order in which they began to lead; a leader that leads again at once is listed once
+	gap      time.Duration // the longest time between two jobs
+	gapAfter string        // who did the job before the gap
+	ours     []string      // overlaps that a Go worker has caused: it worked, or still led, when another worker led
+	theirs   []string      // overlaps that a Java worker has caused; LeaderLatch permits them
 }
 
-// judge looks at every job: whose it was, and in whose time. events are in the order of their times.
-func judge(events []interop.Event, timeout time.Duration) *verdict {
+// judge checks who did each job, and who led at that time. events are in the order of
+// their times.
+func judge(events []event, timeout time.Duration) *verdict {
 	v := &verdict{timeout: timeout}
-	var lead []string // who believes, in the order in which it began
-	var last interop.Event
+	var lead []string // all who consider themselves leader, in the order in which they began
+	var last event
 	for _, e := range events {
-		switch e.What {
+		switch e.what {
 		case "gained":
 			v.overlap(lead, e)
-			lead = append(lead, e.Who)
-			if n := len(v.leaders); n == 0 || v.leaders[n-1] != e.Who { // else it leads again, after its lease had lapsed
-				v.leaders = append(v.leaders, e.Who)
+			lead = append(lead, e.who)
+			// A leader that leads again after its lease had lapsed is not listed twice.
+			if n := len(v.leaders); n == 0 || v.leaders[n-1] != e.who {
+				v.leaders = append(v.leaders, e.who)
 			}
 		case "lost", "killed":
-			lead = without(lead, e.Who)
+			lead = without(lead, e.who)
 		case "job":
-			if v.jobs++; v.jobs > 1 && time.Duration(e.At-last.At) > v.gap {
-				v.gap, v.gapAfter = time.Duration(e.At-last.At), last.Who
+			if v.jobs++; v.jobs > 1 && e.at.Sub(last.at) > v.gap {
+				v.gap, v.gapAfter = e.at.Sub(last.at), last.who
 			}
 			last = e
-			if len(lead) != 1 || lead[0] != e.Who {
+			if len(lead) != 1 || lead[0] != e.who {
 				v.stray(lead, e)
 			}
 		}
@@ -48,10 +48,11 @@ func judge(events []interop.Event, timeout time.Duration) *verdict {
 	return v
 }
 
-// overlap notes one who came to lead while others still did: whose fault it is depends on who led before.
-func (v *verdict) overlap(lead []string, e interop.Event) {
+// overlap notes a worker that began to lead while others still led. The fault is with
+// those that led before.
+func (v *verdict) overlap(lead []string, e event) {
 	for _, who := range lead {
-		text := fmt.Sprintf("%s came to lead while %s still led", e.Who, who)
+		text := fmt.Sprintf("%s began to lead while %s still led", e.who, who)
 		if isOurs(who) {
 			v.ours = append(v.ours, text)
 		} else {
@@ -60,13 +61,14 @@ func (v *verdict) overlap(lead []string, e interop.Event) {
 	}
 }
 
-// stray notes a job that somebody did beside others, or without leading.
-func (v *verdict) stray(lead []string, e interop.Event) {
-	text := fmt.Sprintf("%s worked while these led: %v", e.Who, lead)
+// stray notes a job that a worker did while others led too, or without leading.
+func (v *verdict) stray(lead []string, e event) {
+	text := fmt.Sprintf("%s worked while these led: %v", e.who, lead)
 	switch {
-	case !isOurs(e.Who):
+	case !isOurs(e.who):
 		v.theirs = append(v.theirs, text)
-	case len(lead) == 0 || lead[len(lead)-1] != e.Who: // not the latest to lead: it should have stopped
+	case len(lead) == 0 || lead[len(lead)-1] != e.who:
+		// It does not lead, or another worker has begun to lead since. It should have stopped.
 		v.ours = append(v.ours, text)
 	}
 }
