@@ -9,9 +9,10 @@ import (
 	"github.com/zkelection/election/examples/internal/demo"
 )
 
-// What timeout(1) does, and a shell that ends its jobs: the signal goes to whatever the terminal has started.
+// timeout(1), or a shell that ends its jobs, sends the signal to everything that the
+// terminal has started.
 func TestZooKeeperOutlivesTheGroupOfTheTerminalThatStartedIt(t *testing.T) {
-	ctx, example := program(t)
+	ctx, example := program(t, ".")
 	meet := freeAddress(t)
 	t.Setenv(demo.MeetEnv, meet)
 	first := open(t, ctx, "", example, patience...)
@@ -23,7 +24,7 @@ func TestZooKeeperOutlivesTheGroupOfTheTerminalThatStartedIt(t *testing.T) {
 	require.NoError(t, first.Wait(ctx))
 	second.shows("I am the leader")
 	third := open(t, ctx, "", example, patience...)
-	third.follows(second, second) // not at a ZooKeeper of its own
+	third.follows(second, second) // it uses the same ZooKeeper, and not one of its own
 
 	require.NoError(t, third.Terminate())
 	require.NoError(t, third.Wait(ctx))
