@@ -11,25 +11,30 @@ import (
 
 const (
 	instances = 6
-	// runLimit is what six leaders may take even on a slow machine, with the session timeout that a server with
-	// ZooKeeper's default tick grants.
+	// sessionTimeout is short, so that the run is nice to watch. The default of 10 s
+	// suits most services better. A server with ZooKeeper's default tick grants 4 s
+	// instead.
+	sessionTimeout = 3 * time.Second
+	// runLimit is enough for six leaders on a slow machine, with the 4 s that a server
+	// with ZooKeeper's default tick grants.
 	runLimit = 2 * time.Minute
 )
 
-// runAll starts the instances, waits until all have led and tipped over, and judges what they logged.
-func runAll(ctx context.Context, servers int) error {
-	connect, stop, err := demo.ZooKeeper(servers)
+// runAll starts the instances, waits until all have led and tipped over, and checks what
+// they logged.
+func runAll(ctx context.Context, servers int, failover time.Duration) error {
+	connect, program, stop, err := demo.Prepare(ctx, "singleton", servers)
 	if err != nil {
 		return err
 	}
 	defer stop()
 	var log demo.Journal
-	killed, err := runInstances(ctx, connect, func(line string) {
+	killed, err := runInstances(ctx, connect, program, failover, func(line string) {
 		fmt.Println(line)
 		log.Take(line)
 	})
 	if ctx.Err() != nil {
-		return errors.New("interrupted before all have led")
+		return errors.New("interrupted before all had led")
 	}
 	reigns := log.Reigns()
 	fmt.Print("\n", table(reigns), "\n")
@@ -40,14 +45,16 @@ func runAll(ctx context.Context, servers int) error {
 	return err
 }
 
-// runInstances returns when all instances have ended, with those that were killed. None outlives it.
-func runInstances(ctx context.Context, connect string, each func(string)) (killed []string, err error) {
+// runInstances returns when all instances have ended. killed names the instances that
+// tipped over. No instance outlives it.
+func runInstances(ctx context.Context, connect, program string, failover time.Duration, each func(string)) (killed []string, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, runLimit, fmt.Errorf("not done after %v", runLimit))
 	defer cancel()
 	processes := map[string]*demo.Process{}
 	for i := range instances {
 		name := fmt.Sprintf("client_%d", i+1)
-		p, startErr := demo.StartSelf(connect, each, "-instance", name)
+		p, startErr := demo.Start(connect, each, program, "-name", name, "-crash",
+			"-session-timeout", sessionTimeout.String(), "-failover", failover.String())
 		if startErr != nil {
 			err = errors.Join(err, startErr)
 			cancel() // the others are stopped below
@@ -55,10 +62,11 @@ func runInstances(ctx context.Context, connect string, each func(string)) (kille
 		}
 		processes[name] = p
 	}
-	// Interrupted, all are told at once: one that is stopped after the other would have the next lead, and tip over.
+	// If interrupted, stop all at the same time. Stopped one by one, each would let the
+	// next one lead, and tip over.
 	defer context.AfterFunc(ctx, func() {
 		for _, p := range processes {
-			_ = p.Terminate() // Stop says below what came of it
+			_ = p.Terminate() // Stop, below, reports how it ended
 		}
 	})()
 	for name, p := range processes {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,22 +22,27 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(zktest.Main(m)) }
 
-// limit bounds a test; starting ZooKeeper may include making its image.
+// limit bounds a test. Starting ZooKeeper may include making its image.
 const limit = 6 * time.Minute
 
-// slack bounds what takes a session's end at most, on a machine that is busy with other tests.
+// electionPath is the path that the program in app uses.
+const electionPath = "/testing-leadership"
+
+// slack bounds what takes as long as a session, on a machine that is busy with other
+// tests.
 const slack = 30 * time.Second
 
-func program(t *testing.T) (context.Context, string) {
+// program compiles the example (".") or the program to take home ("./app").
+func program(t *testing.T, dir string) (context.Context, string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	t.Cleanup(cancel)
-	path, err := demo.Build(ctx, ".", t.TempDir())
+	path, err := demo.Build(ctx, dir, t.TempDir())
 	require.NoError(t, err)
 	return ctx, path
 }
 
-// start runs the example and sees to its end.
+// start runs a program and ends it with the test.
 func start(t *testing.T, connect, program string, args ...string) *demo.Process {
 	t.Helper()
 	p, err := demo.Start(connect, nil, program, args...)
@@ -45,37 +51,61 @@ func start(t *testing.T, connect, program string, args ...string) *demo.Process 
 	return p
 }
 
-// The README's command, on a machine where no ensemble is named.
+// Runs the README's command without naming an ensemble.
 func TestSixInstancesLeadOneAfterTheOtherWithGoAlone(t *testing.T) {
+	zktest.SkipIfShort(t, "half a minute")
 	t.Parallel() // what it takes is waiting for sessions to end
 	allLead(t, "", demo.Notice)
 }
 
-// What it is about: crashes, on an ensemble that means it.
+func TestSixInstancesLeadOneAfterTheOtherWithFastFailover(t *testing.T) {
+	t.Parallel()
+	requireShortGaps(t, allLead(t, "", demo.Notice, "-failover", "1s"))
+}
+
+// requireShortGaps requires what needs fast failover. An instance that tips over has proved
+// its session within a twelfth of the session timeout before. So without the option no gap
+// is as short as most are with it.
+func requireShortGaps(t *testing.T, reigns []demo.Reign) {
+	t.Helper()
+	var gaps []time.Duration
+	for i := 1; i < len(reigns); i++ {
+		gaps = append(gaps, reigns[i].First.Sub(reigns[i-1].Last))
+	}
+	slices.Sort(gaps)
+	require.Less(t, gaps[len(gaps)/2], sessionTimeout*11/12, "the median of %v", gaps)
+}
+
+// The same crashes on a real ensemble.
 func TestSixInstancesLeadOneAfterTheOtherOnThreeRealServers(t *testing.T) {
 	t.Parallel()
 	zoo := zktest.StartEnsemble(t, 3)
-	allLead(t, zoo.ConnectString(), "ZooKeeper is "+zoo.ConnectString()+", as "+demo.Env+" says")
+	says := func(connect string) string { return "ZooKeeper is " + connect + ", as " + demo.Env + " says" }
+	allLead(t, zoo.ConnectString(), says(zoo.ConnectString()))
+	fast := zoo.ConnectString() + "/fast"
+	requireShortGaps(t, allLead(t, fast, says(fast), "-failover", "1s"))
 }
 
-// allLead runs the example against the ensemble connect, or its own.
-func allLead(t *testing.T, connect, firstLine string) {
+// allLead runs the example on the ensemble connect, or on its own if connect is empty. It
+// returns who led when.
+func allLead(t *testing.T, connect, firstLine string, args ...string) []demo.Reign {
 	t.Helper()
-	ctx, example := program(t)
-	p := start(t, connect, example)
+	ctx, example := program(t, ".")
+	p := start(t, connect, example, args...)
 	err := p.Wait(ctx)
 	output := strings.Join(p.Lines(), "\n")
 	t.Log("\n" + output)
 	require.NoError(t, err)
 	require.Equal(t, firstLine, p.Lines()[0])
 	require.Contains(t, output, "All 6 have led, one at a time.")
-	requireTable(t, p.Lines())
+	return requireTable(t, p.Lines())
 }
 
 var tableRow = regexp.MustCompile(`^(client_\d) +(\d\d:\d\d:\d\d\.\d{3}) +(\d\d:\d\d:\d\d\.\d{3}) +(0x[0-9a-f]+) +(\S+)$`)
 
-// requireTable compares the table with the lines that the instances logged.
-func requireTable(t *testing.T, lines []string) {
+// requireTable compares the table with the lines that the instances logged, and returns
+// who led when.
+func requireTable(t *testing.T, lines []string) (reigns []demo.Reign) {
 	t.Helper()
 	var log demo.Journal
 	var rows [][]string
@@ -85,7 +115,7 @@ func requireTable(t *testing.T, lines []string) {
 			rows = append(rows, m[1:])
 		}
 	}
-	reigns := log.Reigns()
+	reigns = log.Reigns()
 	require.Len(t, rows, len(reigns), "a row for each reign")
 	led := map[string]bool{}
 	for i, r := range reigns {
@@ -99,15 +129,17 @@ func requireTable(t *testing.T, lines []string) {
 		led[r.Name] = true
 	}
 	require.Len(t, led, instances)
+	return reigns
 }
 
-// place is one in the shared server that no other run uses.
+// place returns a connect string with a chroot in the shared server that no other run
+// uses.
 func place(t *testing.T, name string) (connect string) {
 	t.Helper()
 	return fmt.Sprintf("%s/%s-%d", zktest.Shared(t).Addr(), name, time.Now().UnixNano())
 }
 
-// observer is a session of the test's own.
+// observer returns a client for the test itself.
 func observer(t *testing.T, ctx context.Context, connect string) *election.Client {
 	t.Helper()
 	client, err := election.Connect(ctx, connect)
@@ -116,7 +148,8 @@ func observer(t *testing.T, ctx context.Context, connect string) *election.Clien
 	return client
 }
 
-// standing waits until those stand, in this order.
+// standing waits until exactly the candidates with these names are in line, in this
+// order.
 func standing(t *testing.T, ctx context.Context, client *election.Client, names ...string) {
 	t.Helper()
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
@@ -133,33 +166,33 @@ func standing(t *testing.T, ctx context.Context, client *election.Client, names 
 }
 
 func TestInstanceStoppedBeforeItsTurnLeavesTheLine(t *testing.T) {
-	ctx, example := program(t)
+	ctx, example := program(t, "./app")
 	connect := place(t, "stopped")
 	client := observer(t, ctx, connect)
 	holder, err := election.NewCandidate(client, electionPath, election.WithID("holder"))
 	require.NoError(t, err)
-	term, err := holder.Await(ctx) // so that it is not client_1's turn
+	term, err := holder.Await(ctx) // so that client_1 has to wait
 	require.NoError(t, err)
-	waiting := start(t, connect, example, "-instance", "client_1")
+	waiting := start(t, connect, example, "-name", "client_1")
 	standing(t, ctx, client, "holder", "client_1")
 	require.NoError(t, waiting.Terminate())
 	require.NoError(t, waiting.Wait(ctx), "SIGTERM is no failure")
 	line, err := client.Participants(ctx, electionPath)
 	require.NoError(t, err)
-	require.Len(t, line, 1, "its znode is gone with it, not with its session: %v", line)
+	require.Len(t, line, 1, "its znode went when it was stopped, not when its session ended: %v", line)
 	require.NoError(t, term.Err())
-	require.Len(t, waiting.Lines(), 1, "it has waited, and no more: %q", waiting.Lines())
+	require.Len(t, waiting.Lines(), 1, "it has only waited: %q", waiting.Lines())
 }
 
-var process = regexp.MustCompile(`(client_\d) waits \(process (\d+)\)`)
+var process = regexp.MustCompile(`(client_\d) waits, process (\d+)`)
 
 func TestInterruptedRunLeavesNothingBehind(t *testing.T) {
-	ctx, example := program(t)
+	ctx, example := program(t, ".")
 	connect := place(t, "interrupted")
 	p := start(t, connect, example)
 	next, err := 0, error(nil)
 	for range instances {
-		next, err = p.Expect(ctx, next, " waits (process ")
+		next, err = p.Expect(ctx, next, " waits, process ")
 		require.NoError(t, err)
 	}
 	_, err = p.Expect(ctx, 0, "leads")
@@ -176,10 +209,10 @@ func TestInterruptedRunLeavesNothingBehind(t *testing.T) {
 		require.NoError(t, err)
 		require.ErrorIs(t, left.Signal(syscall.Signal(0)), os.ErrProcessDone, "%s is left", m[1])
 	}
-	standing(t, ctx, observer(t, ctx, connect)) // nobody; whoever had tipped over is missed by now
+	standing(t, ctx, observer(t, ctx, connect)) // nobody is left: sessions of instances that tipped over have ended by now
 }
 
-// goodLog is that of six leaders in a row, and who was killed.
+// goodLog is the log of six leaders in a row, with the names of those that tipped over.
 func goodLog() (log []demo.Reign, killed []string) {
 	start := time.Unix(0, 0)
 	for i, name := range []string{"a", "b", "c", "d", "e", "f"} {

@@ -11,7 +11,7 @@ import (
 	"github.com/zkelection/election/examples/internal/demo"
 )
 
-// table shows who led when, with which token, and for how long nobody did before.
+// table shows who led when, with which token, and for how long nobody had led before.
 func table(all []demo.Reign) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 3, ' ', 0)
@@ -28,7 +28,8 @@ func table(all []demo.Reign) string {
 	return b.String()
 }
 
-// check returns everything that is wrong: two leaders at a time, a token that does not grow, somebody missing.
+// check returns everything that is wrong: two leaders at a time, a token that does not
+// grow, an instance that is missing.
 func check(all []demo.Reign, killed []string) error {
 	errs := []error{demo.CheckOrder(all)}
 	tipped := map[string]int{}

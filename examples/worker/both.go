@@ -8,9 +8,10 @@ import (
 	"github.com/zkelection/election/examples/internal/demo"
 )
 
-// runBoth is the post's docker-compose up: three ZooKeeper servers and both services, until ctx ends.
+// runBoth does what docker-compose up does in the post: it runs three ZooKeeper servers
+// and both services until ctx ends.
 func runBoth(ctx context.Context) error {
-	connect, stop, err := demo.ZooKeeper(3)
+	connect, program, stop, err := demo.Prepare(ctx, "worker", 3)
 	if err != nil {
 		return err
 	}
@@ -18,17 +19,17 @@ func runBoth(ctx context.Context) error {
 	services := []string{"service1", "service2"}
 	var running []*demo.Process
 	for _, name := range services {
-		p, startErr := demo.StartSelf(connect, func(line string) { fmt.Println(line) }, "-service", name)
+		p, startErr := demo.Start(connect, func(line string) { fmt.Println(line) }, program, "-name", name)
 		if startErr != nil {
 			err = errors.Join(err, startErr)
 			break
 		}
 		running = append(running, p)
-		demo.Say(name, "is process %d: see who takes over after kill %[1]d", p.PID())
+		fmt.Printf("%s is process %d: see who takes over after kill %[2]d\n", name, p.PID())
 	}
 	var ended []error
 	for i, p := range running {
-		if err == nil { // one that was stopped is what there is to see; one that failed is told of when none is left
+		if err == nil { // to stop one is what there is to try; an error of one is returned when none is left
 			if waitErr := p.Wait(ctx); waitErr != nil {
 				ended = append(ended, fmt.Errorf("%s: %w", services[i], waitErr))
 			}

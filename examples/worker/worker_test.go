@@ -26,29 +26,34 @@ import (
 func TestMain(m *testing.M) { os.Exit(zktest.Main(m)) }
 
 const (
-	// limit bounds a test; starting ZooKeeper may include making its image.
+	rootNode       = "/leader-election" // this path and this timeout are those of the program in app
+	sessionTimeout = 10 * time.Second
+	// limit bounds a test. Starting ZooKeeper may include making its image.
 	limit = 8 * time.Minute
-	// takeOver is what the library promises once nothing is broken any more (a leader within the session timeout + 2 s),
-	// the steps of work that are waited for, one a second, and slack for a machine that is busy with other tests.
+	// takeOver bounds a take-over without good order. The library promises a leader
+	// within the session timeout + 2 s after the last fault. The rest is for the steps of
+	// work that a test waits for, one a second, and for a machine that is busy.
 	takeOver = sessionTimeout + 2*time.Second + 13*time.Second
-	// handOver is for a leader that leaves in good order, and two steps of work by the next. Waiting for the session's
-	// end, which is not before two thirds of the timeout are over, would take longer.
+	// handOver bounds a hand-over in good order, with two steps of work by the next
+	// service. Waiting for the end of the session would take longer: it does not end
+	// before eleven twelfths of the timeout are over.
 	handOver = 2*time.Second + 4*time.Second
 )
 
-func program(t *testing.T) (context.Context, string) {
+// program compiles the example (".") or the program to take home ("./app").
+func program(t *testing.T, dir string) (context.Context, string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	t.Cleanup(cancel)
-	path, err := demo.Build(ctx, ".", t.TempDir())
+	path, err := demo.Build(ctx, dir, t.TempDir())
 	require.NoError(t, err)
 	return ctx, path
 }
 
-// place is one in the shared server that no other run uses.
+// place returns a chroot in the shared server that no other run uses.
 func place(name string) string { return fmt.Sprintf("/%s-%d", name, time.Now().UnixNano()) }
 
-// fleet is the services under test, and what they have done so far.
+// fleet has the services under test, and what they have done so far.
 type fleet struct {
 	t                *testing.T
 	ctx              context.Context
@@ -59,7 +64,7 @@ type fleet struct {
 
 func (f *fleet) start(name string) {
 	f.t.Helper()
-	p, err := demo.Start(f.connect, f.journal.Take, f.program, "-service", name)
+	p, err := demo.Start(f.connect, f.journal.Take, f.program, "-name", name)
 	require.NoError(f.t, err)
 	f.services[name] = p
 	f.t.Cleanup(func() {
@@ -68,7 +73,8 @@ func (f *fleet) start(name string) {
 	})
 }
 
-// awaitWork returns who did the nth step of work from now on, which has to be done within bound.
+// awaitWork returns the name of the service that does the nth step of work from now on.
+// It fails if that takes longer than bound.
 func (f *fleet) awaitWork(n int, bound time.Duration) (name string) {
 	f.t.Helper()
 	since := time.Now()
@@ -84,7 +90,7 @@ func (f *fleet) awaitWork(n int, bound time.Duration) (name string) {
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
-			f.t.Fatalf("the work does not go on within %v: %v", bound, all)
+			f.t.Fatalf("the work has not gone on within %v: %v", bound, all)
 		}
 	}
 }
@@ -97,13 +103,13 @@ func other(name string) string {
 }
 
 func TestWorkGoesOnAndIsNeverDoneTwice(t *testing.T) {
-	ctx, example := program(t)
+	ctx, example := program(t, "./app")
 	zoo := zktest.StartEnsemble(t, 3)
 	f := &fleet{t: t, ctx: ctx, connect: zoo.ConnectString(), program: example,
 		services: map[string]*demo.Process{}}
 	f.start("service1")
 	f.start("service2")
-	first := f.awaitWork(2, limit) // the compiler's and the ensemble's first steps may take their time
+	first := f.awaitWork(2, limit) // the compiler and a new ensemble may take their time
 	second := other(first)
 	requireLine(t, f.connect, "service1", "service2")
 	_, err := f.services[second].Expect(ctx, 0, "sees that the leader is "+first)
@@ -128,7 +134,7 @@ func TestWorkGoesOnAndIsNeverDoneTwice(t *testing.T) {
 	require.NoError(t, err)
 	seen := len(f.services[second].Lines())
 	require.NoError(t, zoo.Servers()[leader].Kill(ctx))
-	// Nobody is served while the servers elect a leader of their own.
+	// No client is served while the servers elect a leader of their own.
 	seen, err = f.services[second].Expect(ctx, seen, "is disconnected, and cannot know who leads")
 	require.NoError(t, err)
 	_, err = f.services[second].Expect(ctx, seen, "sees that the leader is ")
@@ -137,7 +143,7 @@ func TestWorkGoesOnAndIsNeverDoneTwice(t *testing.T) {
 	require.NoError(t, err)
 	working := f.awaitWork(3, takeOver)
 
-	// A crash, unlike a stop: only the end of the session makes the other one leader.
+	// A crash is unlike a stop: the other service leads only when the session has ended.
 	require.NoError(t, f.services[working].Kill())
 	<-f.services[working].Done()
 	require.Equal(t, other(working), f.awaitWork(2, takeOver))
@@ -145,7 +151,8 @@ func TestWorkGoesOnAndIsNeverDoneTwice(t *testing.T) {
 	require.NoError(t, demo.CheckOrder(f.journal.Reigns()))
 }
 
-// requireLine wants the znodes of the recipe, with the services' names as data.
+// requireLine requires znodes that are named as the recipe names them, with the services'
+// names as their data.
 func requireLine(t *testing.T, connect string, names ...string) {
 	t.Helper()
 	conn, _, err := zk.Connect(strings.Split(connect, ","), sessionTimeout, zk.WithLogInfo(false))
@@ -163,20 +170,21 @@ func requireLine(t *testing.T, connect string, names ...string) {
 	require.ElementsMatch(t, names, found)
 }
 
-// What the post leaves out: the session of a service that stands still expires, and it comes back by itself.
+// The post leaves this out: the session of a service that is frozen expires, and later
+// the service joins again by itself.
 func TestServiceThatStoodStillForTooLongLeadsNoMoreAndStandsAgain(t *testing.T) {
-	ctx, example := program(t)
+	ctx, example := program(t, "./app")
 	f := &fleet{t: t, ctx: ctx, connect: zktest.Shared(t).Addr() + place("stood-still"), program: example,
 		services: map[string]*demo.Process{}}
 	f.start("service1")
 	f.start("service2")
 	frozen := f.awaitWork(2, limit)
 	p := f.services[frozen]
-	require.NoError(t, syscall.Kill(p.PID(), syscall.SIGSTOP))
-	t.Cleanup(func() { _ = syscall.Kill(p.PID(), syscall.SIGCONT) }) // or it could not be stopped in good order
+	require.NoError(t, p.Pause())
+	t.Cleanup(func() { _ = p.Resume() }) // otherwise it could not be stopped in good order
 	require.Equal(t, other(frozen), f.awaitWork(2, takeOver))
 	from := len(p.Lines())
-	require.NoError(t, syscall.Kill(p.PID(), syscall.SIGCONT))
+	require.NoError(t, p.Resume())
 	from, err := p.Expect(ctx, from, frozen+" leads no more: ")
 	require.NoError(t, err)
 	require.Regexp(t, regexp.QuoteMeta(election.ErrLeaseExpired.Error())+"|"+regexp.QuoteMeta(election.ErrSessionExpired.Error()),
@@ -193,13 +201,14 @@ func TestServiceThatStoodStillForTooLongLeadsNoMoreAndStandsAgain(t *testing.T) 
 		if assert.Len(c, line, 2) {
 			assert.Equal(c, frozen, line[1].ID, "at the back of the line")
 		}
-	}, takeOver, 100*time.Millisecond, "it stands again")
+	}, takeOver, 100*time.Millisecond, "it joins again")
 	require.NoError(t, f.services[other(frozen)].Terminate())
 	require.Equal(t, frozen, f.awaitWork(2, handOver), "and it leads again when it is its turn")
 	require.NoError(t, demo.CheckOrder(f.journal.Reigns()))
 }
 
-// A service that may not stand says so, and does not go on to wait for what it observes.
+// A service that may not take part prints the reason and ends. It does not wait for a
+// leader to observe.
 func TestServiceThatMayNotStandEndsWithTheReason(t *testing.T) {
 	server := zktest.Shared(t)
 	conn, _, err := zk.Connect([]string{server.Addr()}, sessionTimeout, zk.WithLogInfo(false))
@@ -210,33 +219,36 @@ func TestServiceThatMayNotStandEndsWithTheReason(t *testing.T) {
 	require.NoError(t, err)
 	_, err = conn.Create(root+rootNode, nil, 0, zk.WorldACL(zk.PermRead))
 	require.NoError(t, err)
-	t.Setenv(demo.Env, server.Addr()+root)
-	ended := make(chan error, 1)
-	go func() { ended <- runService(t.Context(), "service1") }()
-	select {
-	case err := <-ended:
-		require.ErrorIs(t, err, zk.ErrNoAuth)
-	case <-time.After(takeOver):
-		require.FailNow(t, "it hangs")
-	}
-}
-
-// Whoever started both, a supervisor say, must see that nothing works any more.
-func TestNoServiceLeftIsAFailureUnlessTheyWereStopped(t *testing.T) {
-	ctx, example := program(t)
-	cmd := exec.CommandContext(ctx, example)
-	cmd.Env = append(os.Environ(), demo.Env+"=:1") // no connect string
+	ctx, service := program(t, "./app")
+	cmd := exec.CommandContext(ctx, service, "-name", "service1")
+	cmd.Env = append(os.Environ(), demo.Env+"="+server.Addr()+root)
 	said, err := cmd.CombinedOutput()
+	require.NoError(t, ctx.Err(), "it hangs")
 	var exit *exec.ExitError
-	require.ErrorAs(t, err, &exit, "it printed:\n%s", said)
-	require.Equal(t, 1, exit.ExitCode())
-	require.Contains(t, string(said), "service1: exit status 1")
-	require.Contains(t, string(said), "service2: exit status 1")
+	require.ErrorAs(t, err, &exit, "%s", said)
+	require.Contains(t, string(said), zk.ErrNoAuth.Error())
 }
 
-// The README's command, on a machine where no ensemble is named.
+// A supervisor that has started the command must see that neither service works any more.
+func TestNoServiceLeftIsAFailureUnlessTheyWereStopped(t *testing.T) {
+	ctx, example := program(t, ".")
+	p, err := demo.Start("", nil, example)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = p.Stop(context.Background()) })
+	_, err = p.Expect(ctx, 0, "Processing...")
+	require.NoError(t, err)
+	require.Len(t, pids(p.Lines()), 2)
+	for _, pid := range pids(p.Lines()) {
+		require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+	}
+	var exit *exec.ExitError
+	require.ErrorAs(t, p.Wait(ctx), &exit)
+	require.Equal(t, 1, exit.ExitCode())
+}
+
+// Runs the README's command without naming an ensemble.
 func TestBothServicesRunUntilTheyAreStopped(t *testing.T) {
-	ctx, example := program(t)
+	ctx, example := program(t, ".")
 	p, err := demo.Start("", nil, example)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = p.Stop(context.Background()) })
@@ -252,12 +264,12 @@ func TestBothServicesRunUntilTheyAreStopped(t *testing.T) {
 	for _, pid := range pids(p.Lines()) {
 		group, err := syscall.Getpgid(pid)
 		require.NoError(t, err)
-		require.NotEqual(t, p.PID(), group, "the terminal's signal would reach process %d as well, and its parent's be the second", pid)
+		require.NotEqual(t, p.PID(), group, "process %d would get the terminal's signal too, and take its parent's for the second", pid)
 	}
 	require.NoError(t, syscall.Kill(-p.PID(), syscall.SIGINT), "what a terminal's Ctrl-C does")
 	require.NoError(t, p.Wait(ctx))
 	_, err = p.Expect(ctx, 0, "leads no more: election: closed")
-	require.NoError(t, err, "who led has handed on")
+	require.NoError(t, err, "the leader has handed over")
 	for _, pid := range pids(p.Lines()) {
 		left, err := os.FindProcess(pid)
 		require.NoError(t, err)
@@ -265,12 +277,12 @@ func TestBothServicesRunUntilTheyAreStopped(t *testing.T) {
 	}
 }
 
-// pids finds the numbers of the services' processes.
+// pids finds the process ids of the services in the output.
 func pids(lines []string) (all []int) {
 	for _, line := range lines {
-		var at, name string
+		var name string
 		var pid int
-		if _, err := fmt.Sscanf(line, "%s %s is process %d:", &at, &name, &pid); err == nil {
+		if _, err := fmt.Sscanf(line, "%s is process %d:", &name, &pid); err == nil {
 			all = append(all, pid)
 		}
 	}
