@@ -4,6 +4,6 @@ package interop
 
 import "time"
 
-// Now is here so that the package compiles. Elsewhere than on Linux the processes have no clock in common that they
-// all can read, nor are Debian's packages there: Require says so.
+// Now only lets the package compile. Other systems than Linux have no clock that all
+// processes can read, and no Debian packages. [Require] says so.
 func Now() int64 { return time.Now().UnixNano() }

@@ -12,13 +12,13 @@ import (
 	"sync"
 )
 
-// Where Debian's packages put things.
+// Paths of Debian's packages.
 const (
 	javaDir = "/usr/share/java"
 	python  = "/usr/bin/python3"
 )
 
-// jars lists what the Java program is compiled and run with, and which of Debian's packages each is in.
+// jars lists the jars that the Java program needs, with the Debian package of each.
 var jars = []struct{ name, pkg string }{
 	{"curator-recipes.jar", "libcurator-recipes-java"},
 	{"curator-framework.jar", "libcurator-framework-java"},
@@ -36,7 +36,7 @@ const (
 	kazooPackage = "python3-kazoo"
 )
 
-// packages names all of Debian's packages that are needed.
+// packages returns the names of all Debian packages that are needed.
 func packages() []string {
 	pkgs := []string{jdkPackage, kazooPackage}
 	for _, j := range jars {
@@ -54,19 +54,9 @@ func classPath() string {
 	return strings.Join(paths, ":")
 }
 
-// missing names those that are not installed.
+// missing returns the names of the packages that are not installed.
 func missing() []string {
-	var pkgs []string
-	for _, j := range jars {
-		if _, err := os.Stat(filepath.Join(javaDir, j.name)); err != nil {
-			pkgs = append(pkgs, j.pkg)
-		}
-	}
-	for _, tool := range []string{"java", "javac"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			pkgs = append(pkgs, jdkPackage)
-		}
-	}
+	pkgs := missingJava()
 	if exec.Command(python, "-c", "import kazoo").Run() != nil {
 		pkgs = append(pkgs, kazooPackage)
 	}
@@ -74,9 +64,10 @@ func missing() []string {
 	return slices.Compact(pkgs)
 }
 
-// Require returns nil when the originals are installed. As root on a continuous integration machine (CI=true) it
-// installs what is missing. Otherwise it says what to install: a test that calls it fails, and never skips, since a
-// suite that silently tests nothing looks exactly like one that passes.
+// Require returns nil if the originals are installed. As root in continuous integration
+// (CI=true) it installs what is missing. Otherwise its error says what to install. A test
+// that calls it must fail then and not skip, because a suite that silently tests nothing
+// looks exactly like a suite that passes.
 var Require = sync.OnceValue(func() error {
 	if runtime.GOOS != "linux" {
 		return errors.New("interop: the originals are taken from Debian's packages; there are none for " + runtime.GOOS)
@@ -95,8 +86,9 @@ var Require = sync.OnceValue(func() error {
 	return nil
 })
 
-// install waits for another installation that is under way. The package lists may be missing or stale, so
-// they are fetched when it fails without.
+// install installs packages. If another installation is under way, it waits for it. If
+// the installation fails, the lists of packages may be missing or out of date, so install
+// updates them and tries again.
 func install(pkgs []string) error {
 	get := func(args ...string) error {
 		cmd := exec.Command("apt-get", append([]string{"-q", "-o", "DPkg::Lock::Timeout=300"}, args...)...)

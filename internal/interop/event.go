@@ -11,19 +11,20 @@ import (
 	"time"
 )
 
-// Event is what a process said, or what was done to it.
+// Event is what a process has written, or what was done to it.
 type Event struct {
-	At   int64  // nanoseconds on the machine's monotonic clock, which all processes read
-	Who  string // the participant; "-" for the process itself
+	At   int64  // nanoseconds on the monotonic clock: see [Now]
+	Who  string // the ID of the participant, or "-" for the process itself
 	What string
 	Text string
 }
 
+// String returns the event in one line, with its time in seconds.
 func (e Event) String() string {
 	return fmt.Sprintf("%.3f %s %s %s", float64(e.At)/1e9, e.Who, e.What, e.Text)
 }
 
-// parseEvent reads "<nanoseconds> <who> <what> <text>".
+// parseEvent reads a line "<nanoseconds> <who> <what> <text>".
 func parseEvent(line string) (Event, error) {
 	parts := append(strings.SplitN(line, " ", 4), "")
 	if len(parts) < 4 {
@@ -36,10 +37,11 @@ func parseEvent(line string) (Event, error) {
 	return Event{at, parts[1], parts[2], parts[3]}, nil
 }
 
-// Log gathers the events of many processes. Its methods may be called from any goroutine.
+// Log collects the events of many processes. [NewLog] makes one. Its methods may be
+// called from any goroutine.
 type Log struct {
 	mu      sync.Mutex // guards the following
-	events  []Event    // in the order of arrival, which is not that of their times
+	events  []Event    // in the order of arrival, which is not the order of their times
 	changed chan struct{}
 }
 
@@ -55,21 +57,24 @@ func (l *Log) Add(e Event) {
 	l.changed = make(chan struct{})
 }
 
-// Len is how many events there are: a mark to read on from.
+// Len returns the number of events so far. Use it as a mark for [Log.Since] and
+// [Log.Await].
 func (l *Log) Len() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.events)
 }
 
-// Since returns the events from mark on, and a channel that is closed when there is another.
+// Since returns the events from mark on, and a channel that is closed when there is
+// another event.
 func (l *Log) Since(mark int) ([]Event, <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.events[min(mark, len(l.events)):]), l.changed
 }
 
-// Await returns the first event from mark on that is one of whats of who, or says what came instead when ctx ends.
+// Await returns the first event from mark on that who has written and whose What is one
+// of whats. If ctx ends first, it returns an error that lists the events from mark on.
 func (l *Log) Await(ctx context.Context, mark int, who string, whats ...string) (Event, error) {
 	for {
 		events, changed := l.Since(mark)
@@ -81,44 +86,46 @@ func (l *Log) Await(ctx context.Context, mark int, who string, whats ...string) 
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return Event{}, fmt.Errorf("interop: %s has not said %v: %w; since then: %v", who, whats, ctx.Err(), events)
+			return Event{}, fmt.Errorf("interop: %s has not written %v: %w; since then: %v", who, whats, ctx.Err(), events)
 		}
 	}
 }
 
-// Lasting is the end of a span that has not ended.
+// Lasting is the To of a [Span] that has not ended.
 const Lasting = math.MaxInt64
 
-// Span is a time in which a participant took itself for the leader: from when its work began to when it had
-// stopped, as the participant's own process saw it.
+// Span is a time in which a participant considered itself leader: from the beginning of
+// its work until the work had stopped, as the participant's own process has reported it.
 type Span struct {
 	Who      string
 	From, To int64
 	End      string // what ended it: "lost notLeader", "killed"; empty while it lasts
 }
 
+// String returns the span in one line, with its times in seconds.
 func (s Span) String() string {
 	return fmt.Sprintf("%s %.3f–%.3f (%s)", s.Who, float64(s.From)/1e9, float64(s.To)/1e9, s.End)
 }
 
-// Overlap is how long two spans lie over each other; not positive when they do not.
+// Overlap returns how long two spans overlap. The result is not positive if they do not.
 func (s Span) Overlap(o Span) time.Duration {
 	return time.Duration(min(s.To, o.To) - max(s.From, o.From))
 }
 
-// Spans returns who believed when, by the time of beginning.
+// Spans returns the times in which participants considered themselves leader, in the
+// order in which they began.
 func (l *Log) Spans() []Span {
 	events, _ := l.Since(0)
 	slices.SortStableFunc(events, func(a, b Event) int { return int(a.At - b.At) })
 	var spans []Span
 	open := map[string]int{}
 	for _, e := range events {
-		i, believes := open[e.Who]
+		i, leads := open[e.Who]
 		switch {
-		case e.What == "gained" && !believes:
+		case e.What == "gained" && !leads:
 			open[e.Who] = len(spans)
 			spans = append(spans, Span{Who: e.Who, From: e.At, To: Lasting})
-		case believes && (e.What == "lost" || e.What == "killed"):
+		case leads && (e.What == "lost" || e.What == "killed"):
 			spans[i].To, spans[i].End = e.At, strings.TrimSpace(e.What+" "+e.Text)
 			delete(open, e.Who)
 		}

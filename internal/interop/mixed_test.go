@@ -14,55 +14,60 @@ import (
 	"github.com/zkelection/election"
 )
 
-// way is how a leader's time ends.
+// way is a way in which a leader's time ends.
 type way string
 
 const (
 	leaves  way = "close"    // in good order
-	resigns way = "resign"   // ours alone: to the back of the line
-	killed  way = "SIGKILL"  // of its process; the session expires
+	resigns way = "resign"   // only ours: it goes to the back of the line
+	killed  way = "SIGKILL"  // its process is killed, and the session expires
 	cutOff  way = "cut off"  // nothing passes between it and ZooKeeper until its session has expired
-	expired way = "expiry"   // its session is ended at the server, while it is connected
-	deleted way = "deletion" // of its znode, by hand
+	expired way = "expiry"   // the server ends its session while it is connected
+	deleted way = "deletion" // its znode is deleted by hand
 )
 
-// kind is one other library's recipe, and what it permits itself.
+// kind is a recipe of another library, and the overlaps that it permits.
 type kind struct {
 	name   string
 	theirs Program
-	naming election.Naming // ours beside it
-	// permits says for which ways the recipe itself may go on leading when the next one does, why, and how long.
+	naming election.Naming // of ours in the same election
+	// permits has the ways after which a participant of this kind may go on leading when
+	// the next one leads already.
 	permits map[way]permit
-	// rejoins lists the ways after which it stands again by itself.
+	// rejoins lists the ways after which it joins again by itself.
 	rejoins []way
-	// leaderOnly: the recipe tells the leader's ID, but no participants.
+	// leaderOnly is set if the recipe reports the leader's ID but no participants.
 	leaderOnly bool
 }
 
-// saysLate is how long a process may take, on a busy machine, to say that its work has stopped.
+// saysLate is how long a process may take on a busy machine to write that its work has
+// stopped.
 const saysLate = 500 * time.Millisecond
 
-// permit is what one who led may do beside the next one.
+// permit is how long, and why, a participant may go on leading when the next one leads
+// already.
 type permit struct {
 	why    string
-	within time.Duration // less than that
-	// fromOver: not counted from when both lead, but from when what struck the first one was over, at the earliest: it
-	// could not have heard of it sooner.
+	within time.Duration // the overlap must be shorter than this
+	// fromOver is set if the overlap is not counted before the fault that hit the first
+	// one was over. It could not have heard of its loss sooner.
 	fromOver bool
 }
 
 var (
-	// None of the recipes promises how soon its client is connected again and told. That this takes less than two
-	// sessions is what the test holds them to; half of one has been seen (a Java client waits up to a second before it
-	// connects again).
+	// None of the recipes promises how soon its client is connected again and notified.
+	// The test requires that this takes less than two session timeouts. It has been seen
+	// to take half of one (a Java client waits up to a second before it connects again).
 	notNoticed   = permit{"it does not watch its own znode, and leads until it is closed", 2 * timeout, true}
-	toldLate     = permit{"it learns of it from ZooKeeper, as late as the message comes", 2 * timeout, false}
-	noClock      = permit{"it has no clock of its own: it learns of it when it is connected again", 2 * timeout, true}
+	toldLate     = permit{"it learns of it from ZooKeeper, when the message comes", 2 * timeout, false}
+	noClock      = permit{"it has no clock of its own, and learns of it when it is connected again", 2 * timeout, true}
 	deletesFirst = permit{"close deletes the znode before it tells the listeners", timeout / 3, false}
-	// Its process would have to stand still for a third of a session to overlap at all, and as long again to fail here.
+	// For an overlap its process must be frozen for a third of a session timeout, and for
+	// as long again to fail here.
 	heardLate = permit{"it counts two thirds of a session timeout from the last byte, which a paused process counts late", timeout / 3, false}
-	// What the package's documentation promises of ours where an operator takes the session or the znode away.
-	byHand = permit{"word of it comes to the next one as soon as to it, and the lease ends by then", timeout/3 + saysLate, false}
+	// This is what the package documentation says of ours if an operator ends the session
+	// or deletes the znode.
+	byHand = permit{"the next one hears of it as soon as it does itself, and its lease ends by then", timeout/3 + saysLate, false}
 )
 
 var kinds = []kind{
@@ -81,11 +86,12 @@ var kinds = []kind{
 var ourPermits = map[way]permit{expired: byHand, deleted: byHand}
 
 const (
-	rounds  = 50 // for each kind, each a line of its own
-	leaders = 4  // that are ended in each
+	rounds  = 50 // for each kind; each round is an election of its own
+	leaders = 4  // how many leaders are ended in each round
 
-	// All rounds but each fifth have a slow ending. Of these forty a sixth falls to each side and way, give or take what
-	// chance makes of the order of the lines.
+	// Four of five rounds have a slow ending. Each of the two sides and three slow ways
+	// gets about a sixth of these forty, give or take what chance makes of the order in
+	// line.
 	slowRounds  = 5
 	leastOfAWay = 5
 )
@@ -103,32 +109,33 @@ func TestALineOfThreeOfOursAndThreeOfTheirsHasOneLeaderAtATime(t *testing.T) {
 	}
 }
 
-// ending is what was done to a participant, to end its time: at first, until it was over.
+// ending is what was done to a participant to end its time as leader, and from when until
+// when.
 type ending struct {
 	who      string
 	way      way
 	at, over int64
 }
 
-// mixed plays rounds with one kind of peers.
+// mixed runs rounds with one kind of participants.
 type mixed struct {
 	*stage
 	kind     kind
 	procs    []*Process // three of ours, then three of theirs
 	done     map[string]int
-	slowOnes map[string]int             // by side
-	over     map[string][]time.Duration // overlaps that were permitted
-	late     map[string]time.Duration   // the longest part of one for which its permit sets a limit
-	writes   int                        // of theirs, to their own znodes
-	took     map[string]time.Duration   // longest time without a leader, where that is ours to shorten
+	slowOnes map[string]int             // how many slow endings, by side
+	over     map[string][]time.Duration // the overlaps that were permitted
+	late     map[string]time.Duration   // the longest part of an overlap that counts for its limit
+	writes   int                        // how often theirs have written to their own znodes
+	took     map[string]time.Duration   // the longest time without a leader after one of ours
 
-	// Of the present round.
+	// The rest is about the present round.
 	path    string
-	line    []string            // who stands, in order
-	homes   map[string]*Process // of each participant
-	endings []ending            // of everybody's time, in the order of their times
-	gone    map[string]bool     // need not be closed
-	slow    bool                // one of the slow ways is still to come
+	line    []string            // the participants, in order
+	homes   map[string]*Process // the process of each participant
+	endings []ending            // of all participants, in the order of time
+	gone    map[string]bool     // participants that need not be closed any more
+	slow    bool                // a slow way has still to come
 }
 
 func newMixed(s *stage, k kind) *mixed {
@@ -147,8 +154,8 @@ func (m *mixed) program(i int) Program {
 	return m.kind.theirs
 }
 
-// round has all six stand in random order, junk strewn among them, ends four leaders, takes one out from between, and
-// then everybody leaves.
+// round starts all six participants in random order, with junk among them. It ends four
+// leaders, lets one participant leave from between, and then lets all leave.
 func (m *mixed) round(round int) {
 	m.revive()
 	m.path = m.stage.path("%d", round)
@@ -179,11 +186,9 @@ func (m *mixed) round(round int) {
 // revive replaces the processes that were killed in the last round.
 func (m *mixed) revive() {
 	for i, p := range m.procs {
-		select {
-		case <-p.ended:
+		if p.child.Ended() {
 			require.NoError(m, p.Close())
 			m.procs[i] = m.launch(m.program(i))
-		default:
 		}
 	}
 }
@@ -195,9 +200,10 @@ func (m *mixed) side(p *Process) string {
 	return "theirs"
 }
 
-// leaveFromTheMiddle has one leave who does not lead: whoever is behind must find the next one ahead to watch. It is
-// given the time to. Somebody else who left meanwhile would end a LeaderElectionSupport, which reads all znodes
-// and takes one that has just gone for a failure.
+// leaveFromTheMiddle lets a participant leave that does not lead. The one behind it must
+// find the next one ahead to watch, and gets the time to do so. If another one left
+// meanwhile, a LeaderElectionSupport would fail: it reads all znodes, and takes a znode
+// that has just gone for a failure.
 func (m *mixed) leaveFromTheMiddle() {
 	n := 1 + m.rng.IntN(len(m.line)-1)
 	id := m.line[n]
@@ -213,7 +219,7 @@ func (m *mixed) leaveFromTheMiddle() {
 	m.onlyGained(mark, m.line[0])
 }
 
-// compareViews has each side tell who stands and who leads.
+// compareViews asks each side who takes part and who leads.
 func (m *mixed) compareViews() {
 	all, err := m.client.Participants(m.ctx(), m.path)
 	require.NoError(m, err)
@@ -234,7 +240,7 @@ func (m *mixed) compareViews() {
 			continue
 		}
 		told := strings.Split(m.ask(m.homes[id], "participants", "participants", id, m.path), ",")
-		if m.side(m.homes[id]) == "theirs" { // Curator's tell of the junk too, as behind all others
+		if m.side(m.homes[id]) == "theirs" { // Curator lists the junk too, behind all others
 			told = slices.DeleteFunc(told, func(id string) bool { return id == litterID })
 		}
 		require.Equal(m, want, strings.Join(told, ","), "%s's view", id)
@@ -244,7 +250,8 @@ func (m *mixed) compareViews() {
 	}
 }
 
-// endOne ends the present leader's time in a way that has been least used, and sees the next one in office.
+// endOne ends the present leader's time, in the way that was used least, and waits until
+// the next one leads.
 func (m *mixed) endOne(last bool) {
 	leader := m.line[0]
 	w := m.choose(leader, last)
@@ -260,8 +267,8 @@ func (m *mixed) endOne(last bool) {
 	m.untouched()
 }
 
-// untouched checks that nobody has written to a znode of ours: that would use up the watch of whoever is behind it, and
-// two of the recipes set no other.
+// untouched checks that nobody has written to a znode of ours. A write would use up the
+// watch of the participant behind it, and two of the recipes set no other watch.
 func (m *mixed) untouched() {
 	line, _ := m.stage.line(m.path)
 	for _, c := range line {
@@ -272,8 +279,9 @@ func (m *mixed) untouched() {
 	}
 }
 
-// theirsWrite has those of theirs change the data of their own znodes who have one of ours directly behind them, which
-// must stand, and set another watch. (One of theirs there may wait for ever: see dataOfOurs.)
+// theirsWrite lets those of theirs that have one of ours directly behind them change the
+// data of their own znodes. Ours must stay in line and set another watch. (One of theirs
+// in its place may wait for ever: see dataOfOurs.)
 func (m *mixed) theirsWrite() {
 	mark := m.log.Len()
 	for i, id := range m.line[:len(m.line)-1] {
@@ -290,11 +298,12 @@ func (m *mixed) theirsWrite() {
 	m.onlyGained(mark, m.line[0])
 }
 
-// slowWays last as long as a session, or until a client has come back with a new one: a second or three.
+// slowWays are the ways that last as long as a session, or until a client has a new
+// session.
 var slowWays = []way{killed, cutOff, expired}
 
-// choose picks the way that this side has used least. A round has one of the slow ways at most, on the side whose turn
-// it is: they take most of the test's time.
+// choose picks the way that this side has used least. A round has at most one slow way,
+// on the side whose turn it is, because the slow ways take most of the test's time.
 func (m *mixed) choose(leader string, last bool) way {
 	side, ways := m.side(m.homes[leader]), []way{leaves, deleted}
 	if side == "ours" {
@@ -310,14 +319,15 @@ func (m *mixed) choose(leader string, last bool) way {
 	})
 }
 
-// ends notes an ending that is about to be. What was done to the same one before is over by now.
+// ends notes an ending that is about to happen. What was done to the same participant
+// before is over now.
 func (m *mixed) ends(who string, w way) {
 	now := Now()
 	m.isOver(who, now)
 	m.endings = append(m.endings, ending{who, w, now, now})
 }
 
-// isOver moves the end of what is being done to a participant, if anything is.
+// isOver notes that what is being done to a participant, if anything, is over now.
 func (m *mixed) isOver(who string, now int64) {
 	for i := range m.endings {
 		if e := &m.endings[i]; e.who == who && (e.way == cutOff || e.way == deleted) && e.over == e.at {
@@ -347,7 +357,8 @@ func (m *mixed) end(leader string, w way) {
 	}
 }
 
-// aftermath sees what becomes of one who led: whether it stands again, and that it does not believe for ever.
+// aftermath checks what becomes of the former leader: whether it joins again, and that it
+// does not go on leading for ever.
 func (m *mixed) aftermath(leader string, w way, mark int, next Event) {
 	p := m.homes[leader]
 	if w == cutOff {
@@ -357,7 +368,7 @@ func (m *mixed) aftermath(leader string, w way, mark int, next Event) {
 	ours := m.side(p) == "ours"
 	again := ours && w != leaves && w != killed || slices.Contains(m.kind.rejoins, w)
 	if w == deleted && !ours {
-		// It leads on, next to the next one, until it is told to leave.
+		// It leads on at the same time as the next one, until it is asked to leave.
 		require.Equal(m, "true", m.ask(p, "leader", "leader?", leader), "%s would notice a deletion", m.kind.name)
 		m.ends(leader, leaves)
 		m.leave(p, leader)
@@ -373,7 +384,8 @@ func (m *mixed) aftermath(leader string, w way, mark int, next Event) {
 	}
 }
 
-// onlyGained checks that nobody but the one whose turn it is has come to lead.
+// onlyGained checks that since mark only who has begun to lead, and that nothing has
+// failed.
 func (m *mixed) onlyGained(mark int, who string) {
 	events, _ := m.log.Since(mark)
 	for _, e := range events {
@@ -384,7 +396,7 @@ func (m *mixed) onlyGained(mark int, who string) {
 	}
 }
 
-// finish has everybody leave, and the line empty.
+// finish lets all participants leave, and waits until the line is empty.
 func (m *mixed) finish() {
 	mark := m.log.Len()
 	for id, p := range m.homes {
@@ -401,12 +413,13 @@ func (m *mixed) finish() {
 	m.awaitLine(m.path, func(ids []string) bool { return len(ids) == 0 }, "nobody")
 }
 
-// judge looks at all beliefs of the round: no two at an instant, but where the one who led first permits it.
+// judge checks all times as leader in this round. Two may overlap only if the kind of the
+// earlier one permits it.
 func (m *mixed) judge() {
 	var spans []Span
 	for _, s := range m.log.Spans() {
 		if m.homes[s.Who] != nil {
-			require.NotEqual(m, int64(Lasting), s.To, "%v still believes", s)
+			require.NotEqual(m, int64(Lasting), s.To, "%v still considers itself leader", s)
 			spans = append(spans, s)
 		}
 	}
@@ -419,7 +432,8 @@ func (m *mixed) judge() {
 	}
 }
 
-// excuse fails the test unless the way in which the first one's time ended permits the overlap.
+// excuse fails the test unless the first one's kind permits the overlap after the way in
+// which its time ended.
 func (m *mixed) excuse(first, second Span, lap time.Duration) {
 	e, side, permits := m.ended(first), m.side(m.homes[first.Who]), m.kind.permits
 	if side == "ours" {
@@ -431,14 +445,14 @@ func (m *mixed) excuse(first, second Span, lap time.Duration) {
 	if p.fromOver {
 		late = time.Duration(first.To - max(second.From, e.over))
 	}
-	require.Less(m, late, p.within, "%v (ended by %s) led on for too long beside %v", first, e.way, second)
+	require.Less(m, late, p.within, "%v (ended by %s) led on for too long at the same time as %v", first, e.way, second)
 	key := side + " " + string(e.way)
 	m.over[key] = append(m.over[key], lap)
 	m.late[key] = max(m.late[key], late)
 }
 
-// ended finds what ended a span: the first thing that was done to its participant after it began. If nothing was, it
-// began while the last thing still took its course.
+// ended returns what ended a span: the first ending of its participant after the span
+// began. If there is none, the span began while the last ending was still going on.
 func (m *mixed) ended(s Span) (found ending) {
 	for _, e := range m.endings {
 		if e.who == s.Who {
@@ -451,7 +465,7 @@ func (m *mixed) ended(s Span) (found ending) {
 	return found
 }
 
-// report prints what was done and seen, and that nothing was left out.
+// report prints what was done and seen, and checks that every way was used on both sides.
 func (m *mixed) report() {
 	for _, key := range slices.Sorted(maps.Keys(m.done)) {
 		laps := m.over[key]

@@ -16,14 +16,16 @@ import (
 	"github.com/zkelection/election"
 )
 
-// peerEnv makes a program that calls Main one of our participants' processes.
+// peerEnv is the environment variable that tells a program which calls Main to serve as a
+// process of our participants.
 const peerEnv = "ELECTION_INTEROP_PEER"
 
-// Main runs m, unless this process was started as an Ours program: then it serves as one until its input ends.
-// It returns the exit code. m is testing.M.Run or the like.
+// Main is for TestMain. It runs m, such as [testing.M.Run], and returns the exit code. If
+// this process was started as an [Ours] program, Main serves as that program instead,
+// until its input ends.
 func Main(m func() int) int {
 	args := strings.Split(os.Getenv(peerEnv), " ")
-	if len(args) == 4 {
+	if len(args) == 5 {
 		serve(args, os.Stdin, os.Stdout)
 		return 0
 	}
@@ -35,11 +37,11 @@ func Main(m func() int) int {
 	return code
 }
 
-// ours hosts our participants, each with a client and so a session of its own.
+// ours runs our participants. Each has a client, and so a session, of its own.
 type ours struct {
 	connect string
 	timeout time.Duration
-	naming  election.Naming
+	options []election.Option
 
 	mu       sync.Mutex // guards the following
 	out      io.Writer
@@ -56,16 +58,20 @@ type stander struct {
 func serve(args []string, in io.Reader, out io.Writer) {
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	ms, err := strconv.Atoi(args[2])
-	if err != nil {
+	within, errWithin := time.ParseDuration(args[4])
+	if err := errors.Join(err, errWithin); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return
 	}
-	o := &ours{connect: args[1], timeout: time.Duration(ms) * time.Millisecond, naming: election.Naming(args[3]),
-		out: out, standers: map[string]*stander{}}
+	o := &ours{connect: args[1], timeout: time.Duration(ms) * time.Millisecond, out: out, standers: map[string]*stander{},
+		options: []election.Option{election.WithNaming(election.Naming(args[3]))}}
+	if within > 0 {
+		o.options = append(o.options, election.WithFastFailover(within))
+	}
 	o.say("-", "ready", "")
 	for lines := bufio.NewScanner(in); lines.Scan() && lines.Text() != "exit"; {
 		words := strings.Split(lines.Text(), " ")
-		go func() { // one that hangs must not stop the others
+		go func() { // a command that hangs must not hold up the others
 			if err := o.obey(words); err != nil {
 				o.say(words[1], "error", err.Error())
 			}
@@ -73,7 +79,8 @@ func serve(args []string, in io.Reader, out io.Writer) {
 	}
 }
 
-// say takes the time under the lock, so that events are written in the order of their times.
+// say writes an event. It reads the clock under the lock, so that events are written in
+// the order of their times.
 func (o *ours) say(who, what, text string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -123,7 +130,7 @@ func (o *ours) start(ctx context.Context, id, path, linger string) error {
 	if err != nil {
 		return err
 	}
-	candidate, err := election.NewCandidate(client, path, election.WithID(id), election.WithNaming(o.naming))
+	candidate, err := election.NewCandidate(client, path, append([]election.Option{election.WithID(id)}, o.options...)...)
 	if err != nil {
 		return err
 	}
@@ -139,7 +146,7 @@ func (o *ours) start(ctx context.Context, id, path, linger string) error {
 	return nil
 }
 
-// run says "lost" when the work has stopped: before the znode goes, if we have a say in it.
+// run says "lost" when the work has stopped, which is before the znode is deleted.
 func (o *ours) run(s *stander, id string, linger time.Duration) {
 	defer close(s.ran)
 	err := s.candidate.Run(context.Background(), func(ctx context.Context, _ *election.Term) error {

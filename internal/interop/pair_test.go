@@ -13,17 +13,18 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/zkelection/election"
+	"github.com/zkelection/election/internal/jute"
 	"github.com/zkelection/election/internal/zktest"
 )
 
-// pair is one process of ours and one of theirs; each may host several participants.
+// pair has one process of ours and one of theirs. Each may run several participants.
 type pair struct {
 	*stage
 	kind         kind
 	ours, theirs *Process
 }
 
-// with is the pair in a subtest.
+// with returns the pair for a subtest.
 func (p *pair) with(t *testing.T) *pair {
 	s := *p.stage
 	s.T = t
@@ -38,11 +39,12 @@ func TestOursAndTheirs(t *testing.T) {
 			p := &pair{s, k, s.launch(Ours(k.naming)), s.launch(k.theirs)}
 			for name, test := range map[string]func(*pair){
 				"theirs behind ours keeps its watch while ours proves its lease":         (*pair).watchBehindOurs,
-				"ours behind theirs stands while theirs changes its data":                (*pair).dataAhead,
+				"ours behind theirs stays in line while theirs changes its data":         (*pair).dataAhead,
 				"theirs behind ours may be lost if data of ours is changed by hand":      (*pair).dataOfOurs,
-				"ours hands on when its work has stopped":                                (*pair).ourWorkStopsFirst,
-				"theirs hands on when its work has stopped, if its recipe waits":         (*pair).theirWorkStops,
-				"an election that only theirs stand in is seen from outside":             (*pair).discovery,
+				"theirs that left while it was elected does not lead afterwards":         (*pair).leftWhileElected,
+				"ours hands over when its work has stopped":                              (*pair).ourWorkStopsFirst,
+				"theirs hands over when its work has stopped, if its recipe waits":       (*pair).theirWorkStops,
+				"an election that has only theirs is seen from outside":                  (*pair).discovery,
 				"ours is not disturbed by children that are no candidates":               (*pair).junkAndOurs,
 				"theirs is disturbed by the children that are known to disturb it":       (*pair).junkAndTheirs,
 				"ours waits its turn behind a candidate of another kind, theirs may not": (*pair).otherKinds,
@@ -53,10 +55,11 @@ func TestOursAndTheirs(t *testing.T) {
 	}
 }
 
-// id makes a participant's name, unique in the log.
+// id returns an ID for a participant that is unique in the log.
 func (p *pair) id(name string) string { return fmt.Sprintf("%s-%d", name, Now()) }
 
-// standing has one stand and lead, or stand behind.
+// standing starts a participant, which then leads or is behind others, and returns its
+// ID.
 func (p *pair) standing(proc *Process, name, path string, linger time.Duration) string {
 	p.Helper()
 	id := p.id(name)
@@ -72,14 +75,14 @@ func (p *pair) watchBehindOurs() {
 	b := p.standing(p.theirs, "theirs", path, 0)
 	node, made := p.node(path, a)
 	p.watched(node, b)
-	proofs := p.ours.Proxy.Stats().Requests[zktest.OpMulti].Frames
-	require.Eventually(p, func() bool { return p.ours.Proxy.Stats().Requests[zktest.OpMulti].Frames >= proofs+5 },
+	proofs := p.ours.Proxy.Stats().Requests[jute.OpMulti].Frames
+	require.Eventually(p, func() bool { return p.ours.Proxy.Stats().Requests[jute.OpMulti].Frames >= proofs+5 },
 		patience, 10*time.Millisecond, "ours does not prove its lease")
 	_, now := p.node(path, a)
 	assert.Equal(p, made, now, "the znode has been changed")
 	assert.Zero(p, now.Version)
 	assert.Equal(p, now.Czxid, now.Mzxid)
-	assert.Zero(p, p.ours.Proxy.Stats().Requests[zktest.OpSetData].Frames)
+	assert.Zero(p, p.ours.Proxy.Stats().Requests[jute.OpSetData].Frames)
 	p.watched(node, b)
 	mark := p.log.Len()
 	p.leave(p.ours, a)
@@ -87,8 +90,9 @@ func (p *pair) watchBehindOurs() {
 	p.leave(p.theirs, b)
 }
 
-// dataOfOurs is why a lease is not proved by writing to the znode: a change of its data uses up the watch of the one
-// behind, and two of the recipes set no other. They would wait for ever.
+// dataOfOurs shows why a lease must not be proved by a write to the znode. A change of
+// its data uses up the watch of the participant behind, and two of the recipes set no
+// other watch. They would wait for ever.
 func (p *pair) dataOfOurs() {
 	path := p.path("written")
 	begin := p.log.Len()
@@ -108,8 +112,40 @@ func (p *pair) dataOfOurs() {
 	}
 	p.unwatched(node, b)
 	p.leave(p.ours, a)
-	require.Equal(p, "false", p.ask(p.theirs, "leader", "leader?", b), "known to lose its watch: has it been mended?")
+	require.Equal(p, "false", p.ask(p.theirs, "leader", "leader?", b), "this recipe was known to lose its watch: has it been corrected?")
 	p.leave(p.theirs, b)
+}
+
+// leftWhileElected closes a LeaderElectionSupport that has just heard that the one ahead
+// is gone. It still calls its listener to say that it was elected (process looks at the
+// state before it lists the children, and holds no lock), after it has said that it stops.
+// Its user has closed it, so this must not count as a time as leader.
+func (p *pair) leftWhileElected() {
+	if p.kind.theirs.Recipe != "recipe" {
+		p.Skip("the other recipes' close and election exclude each other")
+	}
+	path := p.path("left")
+	begin := p.log.Len()
+	a := p.standing(p.ours, "ours", path, 0)
+	p.await(begin, a, "gained")
+	b := p.standing(p.theirs, "theirs", path, 0)
+	node, _ := p.node(path, a)
+	p.watched(node, b)
+	read := p.theirs.Proxy.Hold(zktest.IsKind(zktest.Reply, zktest.IsOp(jute.OpGetData)))
+	mark := p.log.Len()
+	p.leave(p.ours, a)
+	require.NoError(p, read.Wait(p.ctx()))
+	require.NoError(p, p.theirs.Leave(b))
+	p.awaitLine(path, func(ids []string) bool { return len(ids) == 0 }, "nobody")
+	read.Remove()
+	p.await(mark, b, "closed")
+	c := p.standing(p.theirs, "after", path, 0)
+	p.await(mark, c, "gained") // and b has said what it had to say
+	p.leave(p.theirs, c)
+	events, _ := p.log.Since(mark)
+	for _, e := range events {
+		require.False(p, e.Who == b && e.What == "gained", "%v", e)
+	}
 }
 
 func (p *pair) dataAhead() {
@@ -133,7 +169,7 @@ func (p *pair) dataAhead() {
 	p.leave(p.ours, b)
 }
 
-// linger is how long work takes to stop, where that is looked at.
+// linger is how long work takes to stop in tests that look at that.
 const linger = 300 * time.Millisecond
 
 func (p *pair) ourWorkStopsFirst() {
@@ -141,7 +177,8 @@ func (p *pair) ourWorkStopsFirst() {
 	require.Negative(p, lap, "theirs led while the work of ours went on")
 }
 
-// The recipe's close decides. Curator's LeaderLatch deletes its znode first.
+// Whether the work stops first depends on the recipe's close. Curator's LeaderLatch
+// deletes its znode first.
 func (p *pair) theirWorkStops() {
 	lap := p.handOver(p.theirs, p.ours)
 	if _, deletesFirst := p.kind.permits[leaves]; !deletesFirst {
@@ -149,10 +186,11 @@ func (p *pair) theirWorkStops() {
 		return
 	}
 	p.Logf("ours led for %v while the work of theirs went on", lap)
-	require.Positive(p, lap, "known to hand on first: has it been mended?")
+	require.Positive(p, lap, "this recipe was known to hand over first: has it been corrected?")
 }
 
-// handOver has the first leave, whose work takes a while to stop, and tells for how long both worked.
+// handOver lets the first participant leave, whose work takes a while to stop. It returns
+// for how long both worked.
 func (p *pair) handOver(first, second *Process) (overlap time.Duration) {
 	path := p.path("hand")
 	begin := p.log.Len()
@@ -199,11 +237,12 @@ func (p *pair) discovery() {
 	p.seesLine(path, all)
 	require.Equal(p, all[0], <-seen)
 	begin := p.log.Len()
-	// Each change waits until the one behind has settled: LeaderElectionSupport fails for good when anybody
-	// leaves while it reads the line.
+	// Before each change, wait until the participant behind watches the right znode.
+	// LeaderElectionSupport fails for good if any participant leaves while it reads the
+	// line.
 	line, _ := p.line(path)
 	p.watched(path+"/"+line[1].name, all[2])
-	p.leave(p.theirs, all[1]) // not the leader: nothing to observe
+	p.leave(p.theirs, all[1]) // it does not lead, so there is nothing to observe
 	p.watched(path+"/"+line[0].name, all[2])
 	p.leave(p.theirs, all[0])
 	p.await(begin, all[2], "gained")
@@ -214,7 +253,7 @@ func (p *pair) discovery() {
 	p.seesLine(path, nil)
 }
 
-// seesLine checks what a client tells that does not stand.
+// seesLine checks what a client sees that takes no part in the election.
 func (p *pair) seesLine(path string, want []string) {
 	p.Helper()
 	all, err := p.client.Participants(p.ctx(), path)
@@ -223,7 +262,7 @@ func (p *pair) seesLine(path string, want []string) {
 	line, _ := p.line(path)
 	for i, c := range all {
 		require.Equal(p, election.Participant{ID: want[i], Path: path + "/" + line[i].name, Token: line[i].stat.Czxid,
-			SessionID: line[i].stat.EphemeralOwner, Leader: i == 0}, c)
+			SessionID: line[i].stat.EphemeralOwner, Leader: i == 0, Since: time.UnixMilli(line[i].stat.Ctime).UTC()}, c)
 		require.True(p, i == 0 || c.Token > all[i-1].Token)
 	}
 	leader, err := p.client.Leader(p.ctx(), path)
@@ -235,12 +274,13 @@ func (p *pair) seesLine(path string, want []string) {
 	require.Equal(p, all[0], leader)
 }
 
-// junk is what may lie about under an election path without being a candidate: leftovers, notes, beginnings of
-// names of every kind without a number.
+// junk has names of children of an election path that are no participants: leftovers,
+// notes, and the beginnings of names of every kind, without a number.
 var junk = []string{"_c_x", "0-note", "-", "0", "~", "n_", "n_1", "__lock__", "latch-", "lock-", "_c_-latch-", "_c_-lock-",
 	"0123456789abcdef0123456789abcdef__lock__", "note-12345", "n_99999", "n_0000000001x", "größe"}
 
-// litterID is what junk holds, which a recipe that takes it for a participant takes for its ID.
+// litterID is the data of junk. A recipe that takes junk for a participant takes this for
+// its ID.
 const litterID = "junk"
 
 func (s *stage) litter(path string, names ...string) {
@@ -268,24 +308,26 @@ func (p *pair) junkAndOurs() {
 	p.seesLine(path, nil)
 }
 
-// What junk does to a recipe.
+// What junk, or a participant of another kind, does to a recipe.
 const (
-	none  = ""                         // it leads
-	waits = "waits behind it for ever" // it takes it for a participant ahead
+	none  = ""                         // nothing: it leads
+	waits = "waits behind it for ever" // it takes the junk for a participant ahead
 	fails = "fails and leaves its znode standing"
 )
 
-// disturbedBy tells what one piece of junk does to theirs.
+// disturbedBy returns what one piece of junk does to theirs.
 func (k kind) disturbedBy(name string) string {
 	switch k.theirs.Recipe {
 	case "latch", "selector":
-		// It sorts by what follows "latch-" or "lock-", by the whole name where there is neither, as text. What
-		// comes before its own ten digits is ahead of it.
+		// It sorts names as text by what follows "latch-" or "lock-", and by the whole
+		// name if there is neither. Names that sort before its own ten digits are ahead
+		// of it.
 		if rest, _ := afterLast(name, map[string]string{"latch": "latch-", "selector": "lock-"}[k.theirs.Recipe]); rest < "0000000000" {
 			return waits
 		}
 	case "recipe":
-		// It reads a number from the third character on, and throws past its own error handling if there is none.
+		// It reads a number from the third character on. If there is none, it throws an
+		// error that its own error handling does not catch.
 		if name != "n_1" && name != "n_99999" {
 			return fails
 		}
@@ -293,10 +335,11 @@ func (k kind) disturbedBy(name string) string {
 	return none
 }
 
-// harmless is the junk that a line of theirs stands among undisturbed.
+// harmless returns the junk that does not disturb theirs.
 func (k kind) harmless() []string {
 	return slices.DeleteFunc(slices.Clone(junk), func(name string) bool {
-		// LeaderElectionSupport takes it for the second participant ever: it disturbs whoever comes later.
+		// LeaderElectionSupport takes n_1 for the second participant ever, so it disturbs
+		// those that come later.
 		return k.disturbedBy(name) != none || k.theirs.Recipe == "recipe" && name == "n_1"
 	})
 }
@@ -335,7 +378,7 @@ func (p *pair) junkAndOneOfTheirs(name string) {
 	}
 }
 
-// otherKinds: whatever it is called, what ends in ten digits is a candidate for ours.
+// otherKinds checks that ours take every name that ends in ten digits for a participant.
 func (p *pair) otherKinds() {
 	for _, naming := range []election.Naming{election.CuratorLatch, election.CuratorSelector, election.KazooLock, election.ZooKeeperRecipe} {
 		if naming != p.kind.naming {
@@ -361,7 +404,7 @@ func (p *pair) behindAnotherKind(naming election.Naming) {
 	p.leave(p.ours, b)
 }
 
-// beside tells what theirs does behind a candidate of a kind that is not its own.
+// beside returns what theirs does behind a participant of another kind.
 func (k kind) beside(naming election.Naming) string {
 	switch {
 	case k.theirs.Recipe == "recipe":
@@ -369,10 +412,11 @@ func (k kind) beside(naming election.Naming) string {
 	case k.theirs.Recipe == "kazoo" && naming == election.KazooLock:
 		return waits
 	}
-	return none // Curator sorts it behind its own, plain Kazoo does not see it: it leads beside
+	return none // Curator sorts the other one behind its own, and Kazoo does not see it, so both lead
 }
 
-// alsoTheirs puts one of theirs behind a leader of another kind, for as long as it takes to see what it does.
+// alsoTheirs puts one of theirs behind a leader of another kind, and removes it when it
+// is clear what it does.
 func (p *pair) alsoTheirs(path string, naming election.Naming) {
 	id, mark := p.id("theirs"), p.log.Len()
 	p.stand(p.theirs, id, path, 0)

@@ -1,7 +1,6 @@
 package interop
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -12,30 +11,32 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/zkelection/election/internal/process"
 	"github.com/zkelection/election/internal/zktest"
 )
 
-// Process runs a Program behind a proxy of its own, and has participants stand, leave and answer questions.
-// What it says goes to a Log. Its methods may be called from any goroutine.
+// Process is a running [Program] behind a proxy of its own. [Launch] starts one. Its
+// participants join, leave and answer questions as its methods say. What it writes goes
+// to a [Log]. Its methods may be called from any goroutine.
 type Process struct {
 	Program Program
 	Proxy   *zktest.Proxy
 	log     *Log
-	cmd     *exec.Cmd
-	ended   chan struct{} // closed when the process is gone and its output read
+	child   *process.Process
 
-	mu     sync.Mutex // guards the following, and writing to stdin
+	mu     sync.Mutex // guards the following, and writes to stdin
 	stdin  io.WriteCloser
-	stands map[string]bool // participants started and not closed
+	stands map[string]bool // participants that were started and not closed
 	stderr []string        // the last lines
 	closed bool
 }
 
-// stderrLines is how much of what a process complained of is kept.
+// stderrLines is how many lines of a process's stderr are kept.
 const stderrLines = 400
 
-// Launch starts a process that will connect to the ZooKeeper at server, and returns when it is ready for commands,
-// or with ctx's error. The caller must Close it.
+// Launch starts a process that will connect to the ZooKeeper at server, and returns when
+// the process is ready for commands. If ctx ends first, it returns ctx's error. The
+// caller must call [Process.Close].
 func Launch(ctx context.Context, program Program, server string, timeout time.Duration, log *Log) (*Process, error) {
 	proxy, err := zktest.ListenProxy(server)
 	if err != nil {
@@ -45,15 +46,15 @@ func Launch(ctx context.Context, program Program, server string, timeout time.Du
 	if err != nil {
 		return nil, errors.Join(err, proxy.Close())
 	}
-	p := &Process{Program: program, Proxy: proxy, log: log, cmd: cmd, ended: make(chan struct{}), stands: map[string]bool{}}
-	ready, err := p.run()
+	p := &Process{Program: program, Proxy: proxy, log: log, stands: map[string]bool{}}
+	ready, err := p.run(cmd)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("interop: %s: %w", program, err), proxy.Close())
 	}
 	select {
 	case <-ready:
 		return p, nil
-	case <-p.ended:
+	case <-p.child.Done():
 		err = errors.New("it ended at once")
 	case <-ctx.Done():
 		err = ctx.Err()
@@ -61,53 +62,29 @@ func Launch(ctx context.Context, program Program, server string, timeout time.Du
 	return nil, errors.Join(fmt.Errorf("interop: %s: %w\n%s", program, err, p.Complaints()), p.Close())
 }
 
-// run starts the process; ready is closed when it says that it is.
-func (p *Process) run() (ready <-chan struct{}, err error) {
-	out, err := p.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	complaints, err := p.cmd.StderrPipe()
-	if err != nil {
-		return nil, err
-	}
-	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
-		return nil, err
-	}
-	if err := p.cmd.Start(); err != nil {
-		return nil, err
-	}
+// run starts the process. ready is closed when the process says that it is ready.
+func (p *Process) run(cmd *exec.Cmd) (ready <-chan struct{}, err error) {
 	said := make(chan struct{})
-	var readers sync.WaitGroup
-	readers.Go(func() { p.listen(out, said) })
-	readers.Go(func() { p.collect(complaints) })
-	go func() {
-		readers.Wait()
-		_ = p.cmd.Wait() // killed or not, it is gone
-		close(p.ended)
-	}()
-	return said, nil
-}
-
-// listen turns output into events. A line that is none is kept among the complaints: programs print to the wrong
-// stream now and then.
-func (p *Process) listen(out io.Reader, ready chan struct{}) {
-	for lines := bufio.NewScanner(out); lines.Scan(); {
-		e, err := parseEvent(lines.Text())
-		switch {
-		case err != nil:
-			p.complain(lines.Text())
-		case e.What == "ready":
-			close(ready)
-		default:
-			p.log.Add(e)
-		}
+	out, complaints := process.Split(func(line string) { p.hear(line, said) }), process.Split(p.complain)
+	cmd.Stdout, cmd.Stderr = out, complaints
+	if p.stdin, err = cmd.StdinPipe(); err != nil {
+		return nil, err
 	}
+	p.child, err = process.Start(cmd, out.End, complaints.End)
+	return said, err
 }
 
-func (p *Process) collect(complaints io.Reader) {
-	for lines := bufio.NewScanner(complaints); lines.Scan(); {
-		p.complain(lines.Text())
+// hear takes a line of the process's output, which is an event. It keeps other lines with
+// the complaints, because programs sometimes print to the wrong stream.
+func (p *Process) hear(line string, ready chan struct{}) {
+	e, err := parseEvent(line)
+	switch {
+	case err != nil:
+		p.complain(line)
+	case e.What == "ready":
+		close(ready)
+	default:
+		p.log.Add(e)
 	}
 }
 
@@ -119,15 +96,17 @@ func (p *Process) complain(line string) {
 	}
 }
 
-// Complaints is the end of what the process wrote to stderr, for the message of a failed test.
+// Complaints returns the last lines that the process wrote to stderr, for the message of
+// a failed test.
 func (p *Process) Complaints() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return strings.Join(p.stderr, "\n")
 }
 
-// Start has a participant stand at path. It answers "started" when the recipe's own method has returned. linger is
-// how long its work takes to stop when it is told to: only then it says "lost".
+// Start lets a participant join the election at path. The process answers "started" when
+// the recipe's own method has returned. linger is how long the participant's work takes
+// to stop; only then the process says "lost".
 func (p *Process) Start(id, path string, linger time.Duration) error {
 	p.mu.Lock()
 	p.stands[id] = true
@@ -135,7 +114,7 @@ func (p *Process) Start(id, path string, linger time.Duration) error {
 	return p.Send("start", id, path, fmt.Sprint(linger.Milliseconds()))
 }
 
-// Leave has a participant leave for good. It answers "closed".
+// Leave lets a participant leave for good. The process answers "closed".
 func (p *Process) Leave(id string) error {
 	p.mu.Lock()
 	delete(p.stands, id)
@@ -143,7 +122,7 @@ func (p *Process) Leave(id string) error {
 	return p.Send("close", id)
 }
 
-// Send gives a command.
+// Send sends a command to the process. The package doc lists the commands.
 func (p *Process) Send(words ...string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -153,11 +132,12 @@ func (p *Process) Send(words ...string) error {
 	return nil
 }
 
-// Kill ends the process at once (SIGKILL), and returns when it is gone. Its participants are then said to be
-// "killed", which is when their belief has ended at the latest.
+// Kill ends the process at once (SIGKILL) and returns when it has ended. Then it logs an
+// event "killed" for each participant of the process. None of them can consider itself
+// leader after that.
 func (p *Process) Kill() {
-	_ = p.cmd.Process.Kill() // fails when it is gone already
-	<-p.ended
+	_ = p.child.Kill()
+	<-p.child.Done()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for id := range p.stands {
@@ -166,32 +146,20 @@ func (p *Process) Kill() {
 	clear(p.stands)
 }
 
-// Terminate asks the process to end (SIGTERM), and returns when it has, or with ctx's error.
-func (p *Process) Terminate(ctx context.Context) error {
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		return fmt.Errorf("interop: %s: %w", p.Program, err)
-	}
-	select {
-	case <-p.ended:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("interop: %s has not ended: %w", p.Program, ctx.Err())
-	}
-}
-
-// Dump has a process of ours add to its complaints what each of its goroutines does, and end.
+// Dump makes a process of ours write the stacks of its goroutines to its complaints, and
+// end. It does nothing for other processes.
 func (p *Process) Dump() {
 	if p.Program.Recipe != Ours("").Recipe {
 		return
 	}
-	_ = p.cmd.Process.Signal(syscall.SIGQUIT) // fails when it is gone already
+	_ = p.child.Signal(syscall.SIGQUIT)
 	select {
-	case <-p.ended:
+	case <-p.child.Done():
 	case <-time.After(5 * time.Second):
 	}
 }
 
-// Close ends the process and its proxy; a second call does nothing.
+// Close ends the process and its proxy. A second call does nothing.
 func (p *Process) Close() error {
 	p.Kill()
 	p.mu.Lock()

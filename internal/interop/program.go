@@ -15,29 +15,33 @@ import (
 	"github.com/zkelection/election"
 )
 
-// Program is what a Process runs: one recipe of one library.
+// Program is what a [Process] runs: one recipe of one library.
 type Program struct {
 	Recipe   string          // "latch", "selector", "recipe", "kazoo", or "go" for ours
-	Naming   election.Naming // of ours
-	Patterns []string        // of Kazoo's: further names that it takes for participants
-	// Command makes the command of a program that is none of the above; Recipe is then only its name. It says
-	// "ready" and events, and needs to obey no commands.
+	Naming   election.Naming // for ours
+	Within   time.Duration   // for ours: of fast failover; 0: without
+	Patterns []string        // for Kazoo: further names that it takes for participants
+	// Command returns the command of any other program. Recipe is then only its name. The
+	// program must write "ready" and events. It need not obey commands.
 	Command func(server string, timeout time.Duration) (*exec.Cmd, error)
 }
 
-// The originals that ours are held against.
+// The originals in Java that we test together with.
 var (
 	Latch    = Program{Recipe: "latch"}
 	Selector = Program{Recipe: "selector"}
 	Recipe   = Program{Recipe: "recipe"}
 )
 
-// Kazoo is Kazoo's Election; patterns are its lock's extra_lock_patterns.
+// Kazoo returns the program for Kazoo's Election. patterns are the extra_lock_patterns of
+// its lock.
 func Kazoo(patterns ...string) Program { return Program{Recipe: "kazoo", Patterns: patterns} }
 
-// Ours is this library, under a naming. The process is this very program again, which must call Main.
+// Ours returns the program for this library with the given naming. The process runs this
+// very program again, which must call [Main].
 func Ours(naming election.Naming) Program { return Program{Recipe: "go", Naming: naming} }
 
+// String returns the recipe and the patterns.
 func (p Program) String() string {
 	return strings.Join(append([]string{p.Recipe}, p.Patterns...), " ")
 }
@@ -54,7 +58,8 @@ func (p Program) command(server string, timeout time.Duration) (*exec.Cmd, error
 			return nil, fmt.Errorf("interop: %w", err)
 		}
 		cmd := exec.Command(self)
-		cmd.Env = append(os.Environ(), peerEnv+"="+strings.Join(append(args, string(p.Naming)), " "))
+		args = append(args, string(p.Naming), p.Within.String())
+		cmd.Env = append(os.Environ(), peerEnv+"="+strings.Join(args, " "))
 		return cmd, nil
 	case "kazoo":
 		script, err := source("peer.py")
@@ -64,15 +69,16 @@ func (p Program) command(server string, timeout time.Duration) (*exec.Cmd, error
 	return Java(classes, "Peer", args...), err
 }
 
-// Java is the command that runs a class with Curator and ZooKeeper at hand. Many share a small machine, and none lives
-// long enough to repay the thorough compiler.
+// Java returns the command that runs a class with Curator and ZooKeeper in its class
+// path. It uses little memory and only the fast compiler, because many of these processes
+// share a small machine and none of them lives long.
 func Java(classes, class string, args ...string) *exec.Cmd {
 	return exec.Command("java", append([]string{"-Xmx64m", "-Xss512k", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
 		"-XX:-UsePerfData", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
 		"-cp", classes + ":" + classPath(), class}, args...)...)
 }
 
-// Compile writes the classes of a Java source into dir.
+// Compile compiles a Java source and writes the classes into dir.
 func Compile(dir, source string) error {
 	out, err := exec.Command("javac", "-proc:none", "-cp", classPath(), "-d", dir, source).CombinedOutput()
 	if err != nil {
@@ -84,7 +90,8 @@ func Compile(dir, source string) error {
 //go:embed peers
 var sources embed.FS
 
-// workspace is where the programs' sources are unpacked and compiled, once a process.
+// workspace creates the folder with the sources of the programs and returns it. It does
+// so once.
 var workspace = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "election-interop-")
 	if err != nil {
@@ -107,7 +114,7 @@ func source(name string) (string, error) {
 	return filepath.Join(dir, name), err
 }
 
-// compiled returns where the Java program's classes are.
+// compiled compiles the Java program, once, and returns the folder with its classes.
 var compiled = sync.OnceValues(func() (string, error) {
 	dir, err := workspace()
 	if err != nil {
@@ -116,7 +123,7 @@ var compiled = sync.OnceValues(func() (string, error) {
 	return dir, Compile(dir, filepath.Join(dir, "Peer.java"))
 })
 
-// removeWorkspace removes what workspace made.
+// removeWorkspace deletes the folder that workspace has created.
 func removeWorkspace() error {
 	dir, err := workspace()
 	return errors.Join(err, os.RemoveAll(dir))

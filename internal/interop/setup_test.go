@@ -22,7 +22,8 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	// The kinds of peers wait most of the time, for sessions to expire: all of them may at once, on any machine.
+	// The tests of the kinds mostly wait for sessions to expire. So all kinds may run at
+	// the same time, on any machine.
 	if p := flag.Lookup("test.parallel"); p.Value.String() == p.DefValue {
 		if err := p.Value.Set(strconv.Itoa(len(kinds))); err != nil {
 			panic(err)
@@ -32,18 +33,21 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	// timeout of all sessions. Much longer than the least that the server grants, since the peers share a small machine
-	// with everything else: a client that hears nothing for two thirds of it gives its connection up, and a line
-	// that is disturbed by that proves nothing about names.
+	// timeout is the timeout of all sessions. It is much longer than the least that the
+	// server grants, because the processes share a small machine with everything else. A
+	// client that hears nothing for two thirds of it gives its connection up, and an
+	// election that is disturbed by that proves nothing.
 	timeout = 4 * time.Second
-	// patience bounds every wait. It says nothing about how fast anything is: only that nobody hangs.
+	// patience bounds every wait. It does not check how fast anything is, only that
+	// nothing hangs.
 	patience = 30 * time.Second
 )
 
-// seed makes a run's choices; a failed run is repeated with -seed.
+// seed decides the random choices of a run. Repeat a failed run with -seed.
 var seed = flag.Uint64("seed", uint64(time.Now().UnixNano()), "of the random choices")
 
-// stage is a ZooKeeper, a log of what all processes say, and our own eyes on both.
+// stage has a ZooKeeper, a log of what all processes write, and connections of the test
+// itself.
 type stage struct {
 	*testing.T
 	server string
@@ -54,6 +58,7 @@ type stage struct {
 }
 
 func newStage(t *testing.T) *stage {
+	zktest.SkipIfShort(t, "Java, Python, their clients of ZooKeeper, and a real ZooKeeper")
 	t.Helper()
 	require.NoError(t, Require())
 	s := &stage{T: t, server: zktest.Shared(t).Addr(), log: NewLog(), rng: rand.New(rand.NewPCG(*seed, 0))}
@@ -68,7 +73,7 @@ func newStage(t *testing.T) *stage {
 	return s
 }
 
-// ctx ends when patience does, or the test.
+// ctx ends after patience, or with the test.
 func (s *stage) ctx() context.Context {
 	ctx, cancel := context.WithTimeout(s.Context(), patience)
 	s.Cleanup(cancel)
@@ -94,14 +99,14 @@ func (s *stage) launch(program Program) *Process {
 	return p
 }
 
-// stand has a participant stand and returns when its znode is the last in line.
+// stand starts a participant and returns when its znode is the last in line.
 func (s *stage) stand(p *Process, id, path string, linger time.Duration) {
 	s.Helper()
 	require.NoError(s, p.Start(id, path, linger))
 	s.awaitLine(path, func(line []string) bool { return len(line) > 0 && line[len(line)-1] == id }, id+" at the end")
 }
 
-// leave has a participant leave and returns when it has.
+// leave lets a participant leave and returns when it has left.
 func (s *stage) leave(p *Process, id string) {
 	s.Helper()
 	mark := s.log.Len()
@@ -128,13 +133,14 @@ func (s *stage) ask(p *Process, answer string, words ...string) string {
 	return e.Text
 }
 
-// child is a znode of a line: what the test reads past all recipes.
+// child is a participant's znode, as the test itself reads it.
 type child struct {
 	id, name string
 	stat     *zk.Stat
 }
 
-// line reads who stands at path, in order, and leaves a watch on the path's children.
+// line reads the participants at path, in order, and leaves a watch on the children of
+// path.
 func (s *stage) line(path string) ([]child, <-chan zk.Event) {
 	s.Helper()
 	names, _, watch, err := s.conn.ChildrenW(path)
@@ -157,7 +163,7 @@ func ids(line []child) []string {
 	return all
 }
 
-// awaitLine returns when the line is as wanted.
+// awaitLine waits until wanted returns true for the IDs in line.
 func (s *stage) awaitLine(path string, wanted func(ids []string) bool, what string) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.Context(), patience)
@@ -189,7 +195,8 @@ func (s *stage) node(path, id string) (name string, stat *zk.Stat) {
 	return "", nil
 }
 
-// makePath makes a path of persistent znodes: LeaderElectionSupport expects its own to be there.
+// makePath creates path from persistent znodes, because LeaderElectionSupport does not
+// create its path.
 func (s *stage) makePath(path string) {
 	s.Helper()
 	for _, p := range append(znode.Parents(path), path) {
@@ -199,7 +206,7 @@ func (s *stage) makePath(path string) {
 	}
 }
 
-// path names an election of this test's own.
+// path creates the path of an election that only this test uses.
 func (s *stage) path(format string, args ...any) string {
 	name := strings.NewReplacer("/", "-", " ", "-").Replace(s.Name())
 	path := fmt.Sprintf("/interop/%s-%d/"+format, append([]any{name, Now()}, args...)...)
@@ -207,19 +214,19 @@ func (s *stage) path(format string, args ...any) string {
 	return path
 }
 
-// watched returns when a participant has a watch on a znode.
+// watched waits until a participant has a watch on a znode.
 func (s *stage) watched(node, who string) {
 	s.Helper()
 	s.watching(node, who, true)
 }
 
-// unwatched returns when it has none.
+// unwatched waits until a participant has no watch on a znode.
 func (s *stage) unwatched(node, who string) {
 	s.Helper()
 	s.watching(node, who, false)
 }
 
-// watching asks the server again and again: there is no event to wait for.
+// watching asks the server again and again, because there is no event to wait for.
 func (s *stage) watching(node, who string, want bool) {
 	s.Helper()
 	_, stat := s.node(node[:strings.LastIndexByte(node, '/')], who)
@@ -231,7 +238,8 @@ func (s *stage) watching(node, who string, want bool) {
 	}, patience, 10*time.Millisecond, "%s watches %s: not %v", who, node, want)
 }
 
-// watches reads the answer to wchp: a line for each znode, followed by one for each session, which begins with a tab.
+// watches reads the answer to wchp. It has a line for each znode, each followed by one
+// line for each session that watches it. Lines of sessions begin with a tab.
 func watches(answer, node string, session int64) bool {
 	_, rest, _ := strings.Cut("\n"+answer, "\n"+node+"\n")
 	for line := range strings.Lines(rest) {

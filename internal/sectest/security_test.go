@@ -1,4 +1,5 @@
-// Package sectest tests what keeps strangers out, as a user of the library meets it: against the real server.
+// Package sectest tests what keeps strangers out of an election (TLS, credentials, ACLs),
+// against a real server.
 package sectest
 
 import (
@@ -60,13 +61,14 @@ func TestACandidateLeadsOverTLSAndAcrossAReconnect(t *testing.T) {
 	term, err := cand.Await(within(t, patience))
 	require.NoError(t, err)
 	p.CloseConnections()
-	require.Eventually(t, func() bool { return p.Stats().Connections > 1 && cand.Status().Connected }, patience, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return p.Stats().Connections > 1 && cand.Status().Connected }, patience,
+		5*time.Millisecond)
 	_, err = term.Guard(within(t, patience), &zk.CreateRequest{Path: "/secured", Acl: zk.WorldACL(zk.PermAll)})
 	require.NoError(t, err)
 	require.NoError(t, c.Close())
 }
 
-// refused connects with a config that the server's certificate does not satisfy.
+// refused connects with a TLS config that does not accept the server's certificate.
 func refused(t *testing.T, addr string, config *tls.Config) error {
 	t.Helper()
 	c, err := election.Connect(within(t, 2*time.Second), addr, silent, election.WithTLS(config))
@@ -112,20 +114,22 @@ func TestAServerIsToldTheHostsNameAlsoWhereItsCertificateIsNotChecked(t *testing
 				default:
 				}
 				return nil, net.ErrClosed
-			}}).Handshake() // fails, as it is told to
+			}}).Handshake() // fails, as it should
 			c.Close()
 		}
 	}()
 	_, port, err := net.SplitHostPort(l.Addr().String())
 	require.NoError(t, err)
-	_, err = election.Connect(within(t, time.Second), "localhost:"+port, silent, election.WithTLS(&tls.Config{InsecureSkipVerify: true}))
+	_, err = election.Connect(within(t, time.Second), "localhost:"+port, silent,
+		election.WithTLS(&tls.Config{InsecureSkipVerify: true}))
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.Equal(t, "localhost", <-asked)
 	require.NoError(t, l.Close())
 	<-done
 }
 
-func TestAStrangerCanNeitherJoinNorEvict(t *testing.T) {
+// TestAStrangerWhoReadsASessionsIDCanEndIt shows what ACLs do not prevent.
+func TestAStrangerCanNeitherJoinNorTouchAZnode(t *testing.T) {
 	addr, ctx := zktest.Shared(t).Addr(), within(t, patience)
 	const path = "/closed/election"
 	leader := candidate(t, connect(t, addr, election.WithAuth("digest", []byte("us:ours"))), path)
@@ -148,15 +152,15 @@ func TestAStrangerCanNeitherJoinNorEvict(t *testing.T) {
 			line, err := stranger.Participants(ctx, path)
 			require.NoError(t, err)
 			require.Len(t, line, 1)
-			evict(t, addr, seen.Path)
+			touch(t, addr, seen.Path)
 		})
 	}
 	require.True(t, leader.HasLeadership())
 	require.NoError(t, term.Err())
 }
 
-// evict tries what an operator without permission could, on the znode of the leader.
-func evict(t *testing.T, addr, path string) {
+// touch tries, without permission, what an operator could do to the leader's znode.
+func touch(t *testing.T, addr, path string) {
 	t.Helper()
 	conn, _, err := zk.Connect([]string{addr}, 10*time.Second, zk.WithLogger(mute{}))
 	require.NoError(t, err)
@@ -181,8 +185,9 @@ func TestTheSameCredentialsStandInOneLine(t *testing.T) {
 	p := zktest.NewProxy(t, addr)
 	second := candidate(t, connect(t, p.Addr(), ours), "/closed/both")
 	require.NoError(t, second.Start(ctx))
-	p.CloseConnections() // the credentials are presented again
-	require.Eventually(t, func() bool { return p.Stats().Connections > 1 && second.Status().Connected }, patience, 5*time.Millisecond)
+	p.CloseConnections() // the driver sends the credentials again
+	require.Eventually(t, func() bool { return p.Stats().Connections > 1 && second.Status().Connected }, patience,
+		5*time.Millisecond)
 	require.NoError(t, first.Shutdown(ctx))
 	_, err = second.Await(ctx)
 	require.NoError(t, err)
@@ -201,7 +206,7 @@ func TestASchemeThatTheServerDoesNotKnowFailsConnect(t *testing.T) {
 
 const secret = "Zebra-7731-striped"
 
-// disguises are the shapes in which the secret could get into a text.
+// disguises are the forms in which the secret could appear in a text.
 func disguises() []string {
 	cred := []byte("us:" + secret)
 	sum := sha1.Sum(cred)
@@ -209,7 +214,7 @@ func disguises() []string {
 		hex.EncodeToString([]byte(secret)), base64.StdEncoding.EncodeToString(sum[:]), hex.EncodeToString(sum[:])}
 }
 
-// transcript takes what is logged.
+// transcript keeps what is logged.
 type transcript struct {
 	mu  sync.Mutex
 	all bytes.Buffer
@@ -240,12 +245,14 @@ func TestCredentialsReachNoLogNoErrorAndNoStatus(t *testing.T) {
 	for range 2 { // a reconnect, and a new session
 		p.CloseConnections()
 		before := p.Stats().Connections
-		require.Eventually(t, func() bool { return p.Stats().Connections > before && cand.Status().Connected }, patience, 5*time.Millisecond)
+		require.Eventually(t, func() bool { return p.Stats().Connections > before && cand.Status().Connected },
+			patience, 5*time.Millisecond)
 		require.NoError(t, p.ExpireSession(ctx))
 		require.Eventually(t, cand.HasLeadership, patience, 5*time.Millisecond)
 	}
 	var texts []string
-	for _, bad := range []election.ClientOption{election.WithAuth("", []byte("us:"+secret)), election.WithAuth("nosuchscheme", []byte("us:"+secret))} {
+	for _, bad := range []election.ClientOption{election.WithAuth("", []byte("us:"+secret)),
+		election.WithAuth("nosuchscheme", []byte("us:"+secret))} {
 		_, err := election.Connect(ctx, p.Addr(), append(opts, bad)...)
 		require.Error(t, err)
 		texts = append(texts, err.Error())

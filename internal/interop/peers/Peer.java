@@ -20,16 +20,17 @@ import org.apache.zookeeper.recipes.leader.LeaderElectionSupport;
 import org.apache.zookeeper.recipes.leader.LeaderElectionSupport.EventType;
 
 /**
- * Stands in elections with the originals of three Java recipes, driven over stdin and stdout: the documentation of
- * the Go package beside it has the protocol. It ends when its input does, so that it does not outlive the test.
+ * Takes part in elections with the originals of three Java recipes. A test drives it over stdin and stdout; the documentation of
+ * the Go package interop has the protocol. It ends when its input ends, so that it does not outlive the test.
  */
 public final class Peer {
-    /** One who stands, with a client and so a session of its own. */
+    /** A participant with a client, and so a session, of its own. */
     abstract static class Stander {
         final String id;
         final String path;
-        final long linger; // how long its work takes to stop when it is told to, in milliseconds
+        final long linger; // how long its work takes to stop, in milliseconds
         private boolean working;
+        private boolean leaving;
 
         Stander(String id, String path, long linger) {
             this.id = id;
@@ -41,7 +42,7 @@ public final class Peer {
 
         abstract boolean leads();
 
-        /** IDs in line, the first one first, as far as the recipe tells them. */
+        /** The IDs in line, the leader first, as far as the recipe reports them. */
         abstract String participants() throws Exception;
 
         abstract void close() throws Exception;
@@ -61,7 +62,22 @@ public final class Peer {
             throw new IllegalStateException("has no znode");
         }
 
+        synchronized void leaving() {
+            leaving = true;
+        }
+
+        synchronized boolean isLeaving() {
+            return leaving;
+        }
+
+        /**
+         * Its user has closed it and does not begin any work, although its recipe may still call a listener: LeaderElectionSupport
+         * says ELECTED_COMPLETE after STOP_START if an election was under way when stop was called.
+         */
         synchronized void gained() {
+            if (leaving) {
+                return;
+            }
             working = true;
             say(id, "gained", "");
         }
@@ -176,7 +192,7 @@ public final class Peer {
         @Override
         void close() throws Exception {
             selector.close();
-            if (inOffice) { // close returns before takeLeadership has; to end the session now would hand on too soon
+            if (inOffice) { // close returns before takeLeadership does; to end the session now would hand over too early
                 over.await();
             }
             client.close();
@@ -188,12 +204,11 @@ public final class Peer {
         }
     }
 
-    /** LeaderElectionSupport of ZooKeeper's recipes. It is told of nothing but deletions, so its user looks himself. */
+    /** LeaderElectionSupport of ZooKeeper's recipes. It only hears of deletions, so its user has to listen to the client. */
     static final class Recipe extends Stander {
         final LeaderElectionSupport support = new LeaderElectionSupport();
         ZooKeeper zooKeeper;
         volatile boolean elected;
-        volatile boolean stopping;
 
         Recipe(String id, String path, long linger) {
             super(id, path, linger);
@@ -229,7 +244,7 @@ public final class Peer {
                     lost("stop");
                     break;
                 case FAILED:
-                    if (!stopping) {
+                    if (!isLeaving()) {
                         say(id, "failed", "");
                     }
                     break;
@@ -249,7 +264,6 @@ public final class Peer {
 
         @Override
         void close() throws Exception {
-            stopping = true;
             support.stop();
             zooKeeper.close();
         }
@@ -299,6 +313,7 @@ public final class Peer {
                 say(id, "written", "");
                 break;
             case "close":
+                standers.get(id).leaving();
                 standers.get(id).close();
                 say(id, "closed", "");
                 break;
@@ -316,7 +331,7 @@ public final class Peer {
         }
     }
 
-    /** System.nanoTime is the machine's monotonic clock, the same in all processes. */
+    /** Writes an event. System.nanoTime is the machine's monotonic clock, the same in all processes. */
     static synchronized void say(String id, String event, String text) {
         System.out.println((System.nanoTime() + " " + id + " " + event + " " + text).trim());
         System.out.flush();
@@ -344,7 +359,7 @@ public final class Peer {
         BufferedReader in = new BufferedReader(new InputStreamReader(System.in));
         for (String line = in.readLine(); line != null && !line.equals("exit"); line = in.readLine()) {
             String[] words = line.split(" ");
-            new Thread(() -> tryTo(args[0], words)).start(); // one that hangs must not stop the others
+            new Thread(() -> tryTo(args[0], words)).start(); // a command that hangs must not hold up the others
         }
         Runtime.getRuntime().halt(0); // leaving in good order is what "close" is for
     }

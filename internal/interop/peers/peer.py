@@ -1,5 +1,5 @@
-"""Stands in elections with Kazoo's Election, driven over stdin and stdout: the documentation of the Go package beside
-it has the protocol. It ends when its input does, so that it does not outlive the test."""
+"""Takes part in elections with Kazoo's Election. A test drives it over stdin and stdout; the documentation of the Go package
+interop has the protocol. It ends when its input ends, so that it does not outlive the test."""
 
 import os
 import sys
@@ -21,7 +21,7 @@ def say(who, event, text=""):
 
 
 class Stander:
-    """One who stands, with a client and so a session of its own."""
+    """A participant with a client, and so a session, of its own."""
 
     def __init__(self, connect, timeout, patterns, who, path, linger):
         self.who, self.path, self.linger = who, path, linger
@@ -36,8 +36,8 @@ class Stander:
         self.thread = threading.Thread(target=self.run, daemon=True)
 
     def changed(self, state):
-        # The recipe interrupts nobody. Its documentation has the user listen, and calls the lock certainly lost
-        # at LOST alone, which the client learns of when it is connected again.
+        # The recipe does not interrupt the work. Its documentation tells the user to listen to the client's state. Only at
+        # LOST the lock is certainly lost, and the client learns of that when it is connected again.
         if state == KazooState.LOST:
             self.stop.set()
 
