@@ -2,4 +2,4 @@
 
 package sim
 
-const defaultSchedules = 2000
+const defaultSchedules = 500
