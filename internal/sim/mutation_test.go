@@ -169,7 +169,7 @@ var fastMutations = []mutation{
 	}, 0, "", "sim.TestWhoWasAwayWhileTheLeaderCrashedEvictsItWhenItIsBack"},
 }
 
-// mutate returns the go tool's overlay with m's edits, and fails if the source has moved
+// overlay returns the go tool's overlay with m's edits, and fails if the source has moved
 // away from them.
 func (m mutation) overlay(t *testing.T, root string) string {
 	dir := t.TempDir()
@@ -216,20 +216,19 @@ func TestEachMutationIsCaught(t *testing.T) {
 	require.NoError(t, err)
 	for _, m := range slices.Concat(mutations, fastMutations) {
 		t.Run(m.name, func(t *testing.T) {
-			overlay := m.overlay(t, root)
-			compiles(t, overlay)
 			if m.unit != "" {
-				m.failsUnit(t, overlay)
+				m.failsUnit(t, root)
 				return
 			}
-			out := m.play(t, overlay, "-sim.focus="+m.focus)
+			mutant := m.build(t, root, "sim")
+			out := m.play(t, mutant, "-sim.focus="+m.focus)
 			found := violation.FindStringSubmatch(out)
 			require.NotEmpty(t, found, "not caught within %d schedules:\n%s", m.within, out)
 			t.Log(found[0])
 			if m.focus != "" { // what is so rare takes a certain order of goroutines as well, which the seed does not hold
 				return
 			}
-			for tries := 1; !violation.MatchString(m.play(t, overlay, found[1], found[2])); tries++ {
+			for tries := 1; !violation.MatchString(m.play(t, mutant, found[1], found[2])); tries++ {
 				require.Less(t, tries, 20, "%s %s does not show it again", found[1], found[2])
 			}
 		})
@@ -239,32 +238,36 @@ func TestEachMutationIsCaught(t *testing.T) {
 // violation finds what was violated in a run's output, and the flags that play it again.
 var violation = regexp.MustCompile(`(-sim\.seed=\d+) (-sim\.focus="[^"]*"): (G\d|the contract|the trace): .*`)
 
-// play runs schedules with the mutation, without the race detector, and returns what they
-// say.
-func (m mutation) play(t *testing.T, overlay string, flags ...string) string {
+// build compiles the tests of a package under internal with the mutation, without the
+// race detector, and returns the program. A mutation that does not compile fails here, and
+// not for what it does.
+func (m mutation) build(t *testing.T, root, pkg string) string {
+	mutant := filepath.Join(t.TempDir(), "mutant")
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-c", "-ldflags=-s -w", "-o", mutant, "-overlay", m.overlay(t, root), "../"+pkg)
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return mutant
+}
+
+// play runs schedules with the mutation, and returns what they say.
+func (m mutation) play(t *testing.T, mutant string, flags ...string) string {
 	for i, f := range flags {
 		flags[i] = strings.ReplaceAll(f, `"`, "")
 	}
-	args := []string{"test", "-count=1", "-v", "-overlay", overlay, "-timeout", "10m", "-run", "^TestSchedules$", "."}
-	cmd := exec.CommandContext(t.Context(), "go", append(args, flags...)...)
+	args := []string{"-test.v", "-test.timeout=10m", "-test.run=^TestSchedules$"}
+	cmd := exec.CommandContext(t.Context(), mutant, append(args, flags...)...)
 	cmd.Env = append(os.Environ(), "SIM_SCHEDULES="+strconv.Itoa(m.within))
 	out, _ := cmd.CombinedOutput()
 	return string(out)
 }
 
 // failsUnit requires the mutation's own test to fail with it.
-func (m mutation) failsUnit(t *testing.T, overlay string) {
+func (m mutation) failsUnit(t *testing.T, root string) {
 	pkg, test, found := strings.Cut(m.unit, ".")
 	require.True(t, found, m.unit)
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-v", "-overlay", overlay, "-run", "^"+test+"$", "../"+pkg)
+	cmd := exec.CommandContext(t.Context(), m.build(t, root, pkg), "-test.v", "-test.timeout=10m", "-test.run=^"+test+"$")
+	cmd.Dir = filepath.Join("..", pkg)
 	out, err := cmd.CombinedOutput()
 	require.Error(t, err, "%s", out)
 	require.Contains(t, string(out), "--- FAIL: "+test)
-}
-
-// compiles makes sure that a mutation fails for what it does.
-func compiles(t *testing.T, overlay string) {
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-c", "-o", os.DevNull, "-overlay", overlay, ".")
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, string(out))
 }
