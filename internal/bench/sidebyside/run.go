@@ -122,7 +122,7 @@ func (r *run) serve(ctx context.Context, timing Timing, counters map[string]int3
 	}
 	formerZoo, formerEtcd := r.zoo, r.etcd
 	stop = func() error {
-		err := errors.Join(r.zoo.close(), r.etcd.close(), os.RemoveAll(folder))
+		err := errors.Join(r.zoo.stop(), r.etcd.stop(), os.RemoveAll(folder))
 		r.zoo, r.etcd = formerZoo, formerEtcd
 		return err
 	}
@@ -234,14 +234,14 @@ func (r *run) newPair(ctx context.Context, c contender, what string, timeout tim
 
 func (p *pair) close() error { return errors.Join(p.first.close(), p.next.close()) }
 
-// lead lets the first one enter the election at once, and returns how long it took to lead.
-func (r *run) lead(ctx context.Context, p *pair) (leader string, took int64, err error) {
+// lead lets the first one enter the election, and returns how long it took to lead.
+func (r *run) lead(ctx context.Context, p *pair, limit time.Duration) (leader string, took int64, err error) {
 	leader = r.id()
 	mark := p.first.log.Len()
 	if err := p.first.send("join", leader, p.path); err != nil {
 		return leader, 0, err
 	}
-	e, err := p.first.await(ctx, mark, leader, patience, "leads", "error")
+	e, err := p.first.await(ctx, mark, leader, limit, "leads", "error")
 	if err == nil && e.What == "error" {
 		err = fmt.Errorf("%s: %s", p.Label, e.Text)
 	}
@@ -251,7 +251,7 @@ func (r *run) lead(ctx context.Context, p *pair) (leader string, took int64, err
 // stand lets the first one lead, and the next one wait. It returns how long the first one
 // took to lead.
 func (r *run) stand(ctx context.Context, p *pair) (leader, follower string, took int64, err error) {
-	if leader, took, err = r.lead(ctx, p); err != nil {
+	if leader, took, err = r.lead(ctx, p, patience); err != nil {
 		return leader, "", 0, err
 	}
 	if err = r.awaitEntries(ctx, p.first.store, p.path, 1); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -15,6 +16,7 @@ import (
 	"github.com/go-zookeeper/zk"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/zkelection/election/internal/interop"
 	"github.com/zkelection/election/internal/process"
 	"github.com/zkelection/election/internal/zktest"
 )
@@ -22,10 +24,10 @@ import (
 // store is a server, and what an operator does to it.
 type store interface {
 	addr() string
+	served() int64                   // since when it serves, in the machine's monotonic time
 	start(ctx context.Context) error // on its data
-	stop() error                     // at once, as a crash does
+	stop() error                     // at once, as a crash does; a second call does nothing
 	wipe() error                     // deletes the data; it must not run
-	close() error
 
 	// The following work only while it runs.
 
@@ -48,7 +50,9 @@ type entry struct {
 type server struct {
 	folder string
 	at     string // host:port
+	since  int64  // when it began to serve
 	child  *process.Process
+	stdin  io.Closer
 	said   process.Lines
 }
 
@@ -61,25 +65,16 @@ func freeAddr() (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-func (s *server) addr() string { return s.at }
+func (s *server) addr() string  { return s.at }
+func (s *server) served() int64 { return s.since }
 
 func (s *server) launch(cmd *exec.Cmd) (err error) {
 	out, complaints := process.Split(s.said.Add), process.Split(s.said.Add)
 	cmd.Stdout, cmd.Stderr = out, complaints
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
+	if s.stdin, err = cmd.StdinPipe(); err != nil {
 		return err
 	}
-	s.child, err = process.Start(cmd, out.End, complaints.End, func() { _ = stdin.Close() })
-	return err
-}
-
-func (s *server) stop() error {
-	if s.child == nil {
-		return nil
-	}
-	err := s.child.Kill()
-	<-s.child.Done()
+	s.child, err = process.Start(cmd, out.End, complaints.End)
 	return err
 }
 
@@ -177,8 +172,9 @@ func (z *zooKeeper) start(ctx context.Context) error {
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		return err
 	}
-	if err := z.launch(exec.Command("java", "-Xmx512m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", path,
-		"org.apache.zookeeper.server.quorum.QuorumPeerMain", file)); err != nil {
+	// The shell kills the server when its input ends, so the server never outlives this process.
+	if err := z.launch(exec.Command("sh", "-c", `"$@" & read -r _; kill -9 $!`, "sh", "java", "-Xmx512m",
+		"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", path, "org.apache.zookeeper.server.quorum.QuorumPeerMain", file)); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -193,18 +189,23 @@ func (z *zooKeeper) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("ZooKeeper: %w\n%s", err, strings.Join(z.said.All(), "\n"))
 	}
-	if z.conn != nil {
-		z.conn.Close() // it remembers the data of before a wipe
-	}
+	z.since = interop.Now()
 	z.conn, err = dialZooKeeper(ctx, z.at, 20*z.tick)
 	return err
 }
 
-func (z *zooKeeper) close() error {
+func (z *zooKeeper) stop() error {
 	if z.conn != nil {
 		z.conn.Close()
+		z.conn = nil
 	}
-	return z.stop()
+	if z.child == nil {
+		return nil
+	}
+	err := z.stdin.Close()
+	<-z.child.Done()
+	z.child = nil
+	return err
 }
 
 // version returns what the server says it is.
@@ -299,18 +300,23 @@ func (e *etcdServer) start(ctx context.Context) error {
 	if _, err := e.said.Await(ctx, e.child, from, "ready", func(line string) bool { return line == "ready" }); err != nil {
 		return fmt.Errorf("etcd: %w", err)
 	}
-	if e.client != nil {
-		_ = e.client.Close()
-	}
+	e.since = interop.Now()
 	e.client, err = dialEtcd(e.at)
 	return err
 }
 
-func (e *etcdServer) close() error {
+func (e *etcdServer) stop() error {
 	if e.client != nil {
 		_ = e.client.Close()
+		e.client = nil
 	}
-	return e.stop()
+	if e.child == nil {
+		return nil
+	}
+	err := e.child.Kill()
+	<-e.child.Done()
+	e.child = nil
+	return err
 }
 
 func (e *etcdServer) makePath(context.Context, string) error { return nil }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -248,8 +249,8 @@ func tortureTable(all []Torture, scenario string) string {
 		if len(seen) == 0 {
 			continue
 		}
-		row := []string{c.Label}
-		if why := seen[0].Untried; why != "" {
+		row, why := []string{c.Label}, seen[0].Untried
+		if seen = slices.DeleteFunc(seen, func(t Torture) bool { return t.Untried != "" }); len(seen) == 0 {
 			row = append(row, "not tried: "+why)
 			for len(row) < len(head) {
 				row = append(row, "")

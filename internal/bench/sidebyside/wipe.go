@@ -53,12 +53,11 @@ func (r *run) wipeAll(ctx context.Context, round int) (err error) {
 	if err := errors.Join(r.zoo.start(ctx), r.etcd.start(ctx)); err != nil {
 		return err
 	}
-	back := interop.Now()
 	pass(ctx, wipedFor*short.Timeout)
 
 	found := make([]Torture, len(pairs))
 	err = together(elections(), func(c contender) error {
-		t, err := r.afterWipe(ctx, pairs[index(c)], gone, back)
+		t, err := r.afterWipe(ctx, pairs[index(c)], gone)
 		found[index(c)] = t
 		return err
 	})
@@ -67,9 +66,9 @@ func (r *run) wipeAll(ctx context.Context, round int) (err error) {
 }
 
 // afterWipe says what has become of an election, and lets one more participant enter.
-func (r *run) afterWipe(ctx context.Context, s stood, gone, back int64) (Torture, error) {
+func (r *run) afterWipe(ctx context.Context, s stood, gone int64) (Torture, error) {
 	t := Torture{Scenario: wiped, Contender: s.Key}
-	end := interop.Now()
+	back, end := s.first.store.served(), interop.Now()
 	t.Believes, _ = s.first.belief(s.leader, end)
 	t.Told = s.first.told(s.leader, gone)
 	for _, m := range []struct {
