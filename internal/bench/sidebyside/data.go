@@ -80,6 +80,7 @@ type Torture struct {
 	Overlap  float64  `json:",omitempty"` // ms in which two considered themselves leader
 	Believes bool     `json:",omitempty"` // the former leader still considers itself leader at the end
 	Told     *float64 `json:",omitempty"` // ms until the former leader was notified; nil: it never was
+	Warned   *float64 `json:",omitempty"` // ms until the former leader was warned of a lost connection, if its library does that
 	Cleared  *float64 `json:",omitempty"` // ms until the next one led after the junk was removed
 	Leader   string   `json:",omitempty"` // who leads at the end
 	Entries  int      `json:",omitempty"` // in the election's path at the end

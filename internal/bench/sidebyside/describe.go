@@ -33,7 +33,7 @@ func (r *run) describe(folder string) (Made, error) {
 	m.Disk = say("stat", "-f", "-c", "%T", folder)
 	pkg := func(name string) string { return say("dpkg-query", "-W", "-f", "${Version}", name) }
 	m.Versions = []Version{{Name: "ZooKeeper (server)"},
-		{"Java", strings.Trim(strings.TrimPrefix(say("java", "-version"), "openjdk version "), "\"")},
+		{"Java", quoted(say("java", "-version"))},
 		{"Curator (Debian's libcurator-recipes-java)", pkg("libcurator-recipes-java")},
 		{"Kazoo (Debian's python3-kazoo)", pkg("python3-kazoo")},
 		{"Python", strings.TrimPrefix(say("/usr/bin/python3", "--version"), "Python ")},
@@ -49,4 +49,11 @@ func (r *run) describe(folder string) (Made, error) {
 		}
 	}
 	return m, errors.Join(errs...)
+}
+
+// quoted returns what is between the first two quotes of a line.
+func quoted(line string) string {
+	_, rest, _ := strings.Cut(line, "\"")
+	text, _, _ := strings.Cut(rest, "\"")
+	return text
 }

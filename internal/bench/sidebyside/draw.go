@@ -91,7 +91,7 @@ func (p *page) write() {
 func (p *page) head() {
 	p.say("# Side by side")
 	p.say("This page is made of [data.json](benchmarks/data.json). Do not edit it: change `internal/bench/sidebyside` and make it again.")
-	p.say("```sh\ngo run ./internal/bench/sidebyside measure -out docs/benchmarks/data.json   # half an hour; needs the packages of .ci/packages\n" +
+	p.say("```sh\ngo run ./internal/bench/sidebyside measure -out docs/benchmarks/data.json   # a quarter of an hour; needs the packages of .ci/packages\n" +
 		"go run ./internal/bench/sidebyside draw\n```")
 	p.say("Measured on %s on one machine, %s. All contenders took part in the same run. [What it was made with](#what-it-was-made-with) names the machine and all versions. "+
 		"Times on another machine differ; compare the contenders, not the milliseconds.", p.Made.Date, p.machine())
@@ -171,7 +171,7 @@ func (p *page) traffic() {
 // told says what is done in each scenario.
 var told = map[string]string{
 	cutOff: "The follower's connection passes nothing for one and a half session timeouts, and then passes again. " +
-		"When the follower has had three session timeouts to come back, the leader leaves. If the follower then leads, the former leader enters again.",
+		"When the follower has had three session timeouts to come back, the leader leaves. If the follower then leads, the former leader enters again. \"No entry\" means that a participant leads without a znode or key.",
 	deleted: "An operator deletes the leader's znode or key. The scenario ends two session timeouts after the next one leads.",
 	stopped: "The leader's process is stopped (SIGSTOP) for one and a half session timeouts, or until the next one leads, and then goes on. The scenario ends two session timeouts later.",
 	junkPlain: "A child `junk` is in the election's path, which is no candidate's. A participant enters behind it, and then the leader leaves. " +
@@ -190,7 +190,8 @@ func (p *page) torture() {
 	}
 	p.say("## Torture")
 	p.say("What was observed, by rules in the code and not written by hand. The session timeout is %s, the server's tick %s, and etcd's lease %s. Each scenario was played %s. "+
-		"Where a library can be asked whether it leads, it is asked every 2 ms. For the others, a participant leads until it is notified. Ranges are over all plays.",
+		"Where a library can be asked whether it leads, it is asked every 2 ms, so a shorter overlap may not be seen. For the others, a participant leads until it is notified. "+
+		"Kazoo's client also reports `SUSPENDED` when its connection is lost, which may or may not mean a loss: that is shown as a warning. Ranges are over all plays.",
 		seconds(p.Made.Short.Timeout), seconds(p.Made.Short.Tick), seconds(p.Made.Short.Timeout), times(len(observed(p.Torture, deleted, "ours"))))
 	p.show("torture.svg", "Torture", grid("The worst that was observed", p.Torture))
 	p.say("Green: one leads. Yellow: nobody leads. Orange: two lead, for up to %d ms. Red: two lead for longer.", brief)

@@ -76,6 +76,8 @@ func judgeOne(t Torture) verdict {
 		return judgeWiped(t)
 	case t.NextLed == nil:
 		return verdict{nobody, "nobody leads"}
+	case t.Scenario == cutOff && !t.InLine:
+		return verdict{nobody, "leads, no entry"}
 	case t.Believes && (t.Scenario == deleted || t.Scenario == stopped):
 		return verdict{twoLead, "two, to the end"}
 	case t.Overlap > brief:

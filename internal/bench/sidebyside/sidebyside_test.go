@@ -81,6 +81,7 @@ func TestBeliefIsWhatAnswersOrNotificationsSay(t *testing.T) {
 	require.Equal(t, 4.0, *p.told("a", 1_000_000))
 	require.Equal(t, 2.0, *p.told("a", 7_000_000))
 	require.Nil(t, p.told("a", 10_000_000))
+	require.Nil(t, p.first("a", "warned", 0))
 }
 
 func TestTheWorstObservationIsTheVerdict(t *testing.T) {
@@ -93,6 +94,7 @@ func TestTheWorstObservationIsTheVerdict(t *testing.T) {
 		"two, for 7.0 ms": {{Scenario: deleted, NextLed: after(3), Overlap: 7}, {Scenario: deleted, NextLed: after(3), Overlap: 2}},
 		"two, for 1.5 s":  {{Scenario: stopped, NextLed: after(3), Overlap: 1500}, {Scenario: stopped, NextLed: after(3)}},
 		"two, to the end": {{Scenario: deleted, NextLed: after(3), Believes: true}},
+		"leads, no entry": {{Scenario: cutOff, NextLed: after(3)}},
 		"never told":      {{Scenario: wiped, Believes: true}},
 		"only a new one":  {{Scenario: wiped, MoreLed: after(3)}},
 	} {

@@ -211,7 +211,7 @@ func (z *zooKeeper) stop() error {
 // version returns what the server says it is.
 func (z *zooKeeper) version(ctx context.Context) (string, error) {
 	answer, err := zktest.FourLetterAt(ctx, z.at, "srvr")
-	text, _, _ := strings.Cut(strings.TrimPrefix(answer, "Zookeeper version: "), ",")
+	text, _, _ := strings.Cut(strings.TrimPrefix(answer, "Zookeeper version: "), "-")
 	return text, err
 }
 

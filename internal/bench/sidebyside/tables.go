@@ -179,7 +179,11 @@ func overlap(all []Torture) string {
 }
 
 func toldAfter(all []Torture) string {
-	return span(all, "never told", func(t Torture) *float64 { return t.Told })
+	text := span(all, "never told", func(t Torture) *float64 { return t.Told })
+	if warned := span(all, "", func(t Torture) *float64 { return t.Warned }); warned != "" {
+		text += "; warned after " + warned
+	}
+	return text
 }
 
 func twoLed(all []Torture) string { return tally(all, func(t Torture) string { return yes(t.TwoLed) }) }
@@ -193,7 +197,10 @@ func columns(scenario string) []column {
 		return []column{
 			{"in line again", func(all []Torture) string { return tally(all, func(t Torture) string { return yes(t.InLine) }) }},
 			{"it leads when the leader leaves, after", func(all []Torture) string { return span(all, "never", nextLed) }},
-			{"and another one that comes then leads at the same time", func(all []Torture) string {
+			{"it is notified of a loss", func(all []Torture) string {
+				return span(all, "no", func(t Torture) *float64 { return t.Told })
+			}},
+			{"another one that enters then leads at the same time", func(all []Torture) string {
 				return tally(all, func(t Torture) string {
 					if t.NextLed == nil {
 						return "–"

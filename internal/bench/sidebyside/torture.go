@@ -143,11 +143,15 @@ func (p *proc) belief(id string, end int64) (still bool, last int64) {
 	return still, last
 }
 
-// told returns the first notification of a loss after a moment.
-func (p *proc) told(id string, after int64) *float64 {
+// told returns when a participant was first notified of a loss after a moment, in ms since
+// then.
+func (p *proc) told(id string, after int64) *float64 { return p.first(id, "lost", after) }
+
+// first returns when the first such event after a moment came.
+func (p *proc) first(id, what string, after int64) *float64 {
 	events, _ := p.log.Since(0)
 	for _, e := range events {
-		if e.Who == id && e.What == "lost" && e.At >= after {
+		if e.Who == id && e.What == what && e.At >= after {
 			return since(after, e)
 		}
 	}
@@ -212,7 +216,10 @@ func (r *run) cutFollower(ctx context.Context, p *pair, t *Torture) error {
 	if t.NextLed = p.next.ledSoon(ctx, mark, follower, began, 2*short.Timeout); t.NextLed == nil {
 		return nil
 	}
-	return r.joinsMore(ctx, p.first, p, p.next, follower, t)
+	led := began + int64(*t.NextLed*1e6)
+	err = r.joinsMore(ctx, p.first, p, p.next, follower, t)
+	t.Told = p.next.told(follower, led)
+	return err
 }
 
 // joinsMore lets one more participant enter. If it leads while another one considers
@@ -254,7 +261,7 @@ func (r *run) deleteLeader(ctx context.Context, p *pair, t *Torture) error {
 func (t *Torture) judge(former *proc, leader string, began int64) {
 	end := interop.Now()
 	still, last := former.belief(leader, end)
-	t.Believes, t.Told = still, former.told(leader, began)
+	t.Believes, t.Told, t.Warned = still, former.told(leader, began), former.first(leader, "warned", began)
 	if t.NextLed != nil {
 		from := began + max(0, int64(*t.NextLed*1e6))
 		t.Overlap = ms(max(0, last-from))

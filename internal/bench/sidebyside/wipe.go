@@ -70,7 +70,7 @@ func (r *run) afterWipe(ctx context.Context, s stood, gone int64) (Torture, erro
 	t := Torture{Scenario: wiped, Contender: s.Key}
 	back, end := s.first.store.served(), interop.Now()
 	t.Believes, _ = s.first.belief(s.leader, end)
-	t.Told = s.first.told(s.leader, gone)
+	t.Told, t.Warned = s.first.told(s.leader, gone), s.first.first(s.leader, "warned", gone)
 	for _, m := range []struct {
 		p        *proc
 		id, name string

@@ -54,6 +54,10 @@ class Part:
         said()
         say(time.monotonic_ns(), self.who, "left", began)
 
+    def warned(self, state):
+        if self.leads:
+            say(time.monotonic_ns(), self.who, "warned", state)
+
     def lost(self):
         if self.leads:
             self.leads = False
@@ -66,9 +70,11 @@ def main(args):
 
     def changed(state):
         # The lock itself says nothing. Its documentation tells the user to listen to the client's state.
-        if state == KazooState.LOST:
-            for part in list(parts.values()):
+        for part in list(parts.values()):
+            if state == KazooState.LOST:
                 part.lost()
+            elif state == KazooState.SUSPENDED:
+                part.warned(state)
 
     client = KazooClient(hosts=args[0], timeout=int(args[1]) / 1000)
     client.add_listener(changed)
