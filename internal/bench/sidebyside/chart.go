@@ -186,7 +186,7 @@ func growth(title string, all []Bytes) string {
 	for _, n := range inLineCounts {
 		s.text(x(n), top+height+18, fmt.Sprint(n), "middle", "normal")
 	}
-	s.text(labelWidth+plotWidth+10, top+height+18, "in line", "start", "normal")
+	s.text(labelWidth+plotWidth+30, top+height+18, "in line", "start", "normal")
 	dashes := map[string]string{"lock": "2 3", "kazoo": "7 3", "etcd": "1 5"}
 	var used []float64
 	for _, c := range elections() {
@@ -224,7 +224,7 @@ func free(y float64, used []float64) float64 {
 
 // grid draws what was observed in each scenario as a coloured field.
 func grid(title string, all []Torture) string {
-	const width, height = 128.0, 34.0
+	const width, height = 150.0, 34.0
 	names := scenarioNames()
 	s := newSVG(labelWidth+width*float64(len(names))+10, headHeight+20+height*float64(len(elections()))+10, title)
 	for j, name := range names {

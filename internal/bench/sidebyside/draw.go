@@ -107,7 +107,7 @@ func (p *page) head() {
 	})))
 	p.say("Each participant is an operating-system process with one session. It reads the machine's monotonic clock: right before the call that enters or leaves, and as soon as its user sees " +
 		"that it leads. The participants call their library as its documentation does, and nothing more: after a loss they do only what the library does by itself. " +
-		"Bare ZooKeeper is no election. It is what ZooKeeper itself needs, a lower limit.")
+		"Each library is used in its own language, so its times include what Java, Python or Go need. Bare ZooKeeper is no election. It is what ZooKeeper itself needs, a lower limit.")
 	p.say("One ZooKeeper server and one etcd server run on the same machine and the same disk. Each is an ensemble of one, and each writes its log to the disk (fsync) before it answers. " +
 		"So the times of etcd and of ZooKeeper are times of two stores, too, and not only of two elections.")
 }
@@ -189,17 +189,26 @@ func (p *page) torture() {
 		return
 	}
 	p.say("## Torture")
-	p.say("What was observed, by rules in the code and not written by hand. The session timeout is %s, the server's tick %s, and etcd's lease %s. Each scenario was played %s. "+
+	p.say("What was observed, by rules in the code and not written by hand. The scenarios are faults that this library is built for. The session timeout is %s, the server's tick %s, and etcd's lease %s. Each scenario was played %s. "+
 		"Where a library can be asked whether it leads, it is asked every 2 ms, so a shorter overlap may not be seen. For the others, a participant leads until it is notified. "+
 		"Kazoo's client also reports `SUSPENDED` when its connection is lost, which may or may not mean a loss: that is shown as a warning. Ranges are over all plays.",
 		seconds(p.Made.Short.Timeout), seconds(p.Made.Short.Tick), seconds(p.Made.Short.Timeout), times(len(observed(p.Torture, deleted, "ours"))))
 	p.show("torture.svg", "Torture", grid("The worst that was observed", p.Torture))
 	p.say("Green: one leads. Yellow: nobody leads. Orange: two lead, for up to %d ms. Red: two lead for longer.", brief)
 	for _, s := range scenarioNames() {
-		p.say("### %s", strings.ToUpper(s[:1])+s[1:])
+		p.say("### %s", heading(s))
 		p.say("%s", told[s])
 		p.say("%s", strings.TrimSpace(tortureTable(p.Torture, s)))
 	}
+}
+
+// heading is a scenario's.
+func heading(scenario string) string {
+	switch scenario {
+	case junkPlain, junkNumber:
+		return "A child `" + scenario + "`"
+	}
+	return strings.ToUpper(scenario[:1]) + scenario[1:]
 }
 
 func times(n int) string {

@@ -9,7 +9,7 @@ import (
 // verdict is what a rule makes of the observations of a contender in a scenario.
 type verdict struct {
 	grade grade
-	words string
+	words string // empty: the longest overlap says it
 }
 
 type grade int
@@ -56,14 +56,14 @@ func judge(all []Torture) verdict {
 			worst = v
 		}
 	}
-	if worst.grade != briefly {
-		return worst
-	}
 	longest := 0.0
 	for _, t := range all {
 		longest = max(longest, t.Overlap)
 	}
-	return verdict{briefly, "two, for " + amount(longest)}
+	if worst.words == "" {
+		worst.words = "two, for " + amount(longest)
+	}
+	return worst
 }
 
 func judgeOne(t Torture) verdict {
@@ -81,7 +81,7 @@ func judgeOne(t Torture) verdict {
 	case t.Believes && (t.Scenario == deleted || t.Scenario == stopped):
 		return verdict{twoLead, "two, to the end"}
 	case t.Overlap > brief:
-		return verdict{twoLead, "two, for " + amount(t.Overlap)}
+		return verdict{twoLead, ""}
 	case t.Overlap > 0:
 		return verdict{briefly, ""}
 	}

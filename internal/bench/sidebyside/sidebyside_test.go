@@ -92,7 +92,7 @@ func TestTheWorstObservationIsTheVerdict(t *testing.T) {
 		"nobody leads":    {{Scenario: junkPlain, NextLed: after(3)}, {Scenario: junkPlain}},
 		"two lead":        {{Scenario: cutOff, NextLed: after(3), TwoLed: true}, {Scenario: cutOff, NextLed: after(3)}},
 		"two, for 7.0 ms": {{Scenario: deleted, NextLed: after(3), Overlap: 7}, {Scenario: deleted, NextLed: after(3), Overlap: 2}},
-		"two, for 1.5 s":  {{Scenario: stopped, NextLed: after(3), Overlap: 1500}, {Scenario: stopped, NextLed: after(3)}},
+		"two, for 1.5 s":  {{Scenario: stopped, NextLed: after(3), Overlap: 200}, {Scenario: stopped, NextLed: after(3), Overlap: 1500}},
 		"two, to the end": {{Scenario: deleted, NextLed: after(3), Believes: true}},
 		"leads, no entry": {{Scenario: cutOff, NextLed: after(3)}},
 		"never told":      {{Scenario: wiped, Believes: true}},
@@ -112,7 +112,8 @@ func TestObservationsAreSummedUp(t *testing.T) {
 	assert.Equal(t, "`a\\|b`", reported(seen))
 	assert.Equal(t, "–", reported(seen[:1]))
 	assert.Equal(t, "to the end of the scenario", overlap([]Torture{{Believes: true}}))
-	assert.Equal(t, "0 ms", overlap([]Torture{{}}))
+	assert.Equal(t, "none seen", overlap([]Torture{{}}))
+	assert.Equal(t, "5.0 ms (1 of 2), none seen (1 of 2)", overlap([]Torture{{Overlap: 5}, {}}))
 }
 
 // Slower is said of a median, and only of this library.

@@ -136,25 +136,27 @@ func idleTable(all []Idle) string {
 	return table([]string{"bytes a minute", "leader", "follower"}, rows)
 }
 
-// moreIdle says which elections needed fewer bytes than this library while nothing
-// happens.
+// moreIdle says how many times as many bytes this library needs, leader and follower
+// together, as elections that need fewer.
 func moreIdle(all []Idle) string {
-	var mine int64
+	sums := map[string]int64{}
 	for _, v := range all {
-		if v.Contender == "ours" {
-			mine = v.Leader + v.Follower
+		sums[v.Contender] = v.Leader + v.Follower
+	}
+	var more []string
+	for _, v := range all {
+		if v.Contender != "ours" && v.Contender != "fast" && sums[v.Contender] < sums["ours"] {
+			more = append(more, fmt.Sprintf("%.0f times as many bytes as %s", float64(sums["ours"])/float64(sums[v.Contender]), lookUp(v.Contender).Label))
 		}
 	}
-	var fewer []string
-	for _, v := range all {
-		if v.Contender != "ours" && v.Contender != "fast" && v.Leader+v.Follower < mine {
-			fewer = append(fewer, lookUp(v.Contender).Label)
-		}
+	text := "No other election needed fewer bytes than this library."
+	if len(more) > 0 {
+		text = "**More than others:** this library needs " + list(more) + "."
 	}
-	if len(fewer) == 0 {
-		return "No other election needed fewer bytes than this library."
+	if sums["fast"] > 0 && sums["ours"] > 0 {
+		text += fmt.Sprintf(" With fast failover it needs %.1f times as many as without.", float64(sums["fast"])/float64(sums["ours"]))
 	}
-	return "**More than others:** " + list(fewer) + " needed fewer bytes than this library."
+	return text
 }
 
 // column is a column of a scenario's table.
@@ -167,14 +169,19 @@ func nextLed(t Torture) *float64 { return t.NextLed }
 
 // overlap says for how long two led.
 func overlap(all []Torture) string {
-	if tally(all, func(t Torture) string { return yes(t.Believes) }) == "no" {
-		return span(all, "0 ms", func(t Torture) *float64 { return &t.Overlap })
+	if tally(all, func(t Torture) string { return yes(t.Believes) }) != "no" {
+		return tally(all, func(t Torture) string {
+			if t.Believes {
+				return "to the end of the scenario"
+			}
+			return amount(t.Overlap)
+		})
 	}
-	return tally(all, func(t Torture) string {
-		if t.Believes {
-			return "to the end of the scenario"
+	return span(all, "none seen", func(t Torture) *float64 {
+		if t.Overlap == 0 {
+			return nil
 		}
-		return amount(t.Overlap)
+		return &t.Overlap
 	})
 }
 
@@ -214,15 +221,11 @@ func columns(scenario string) []column {
 		return []column{next, {"the former leader leads on after it was woken, for", overlap}, {"it is notified after", toldAfter}}
 	case junkPlain, junkNumber:
 		return []column{next, {"when the junk was removed, after", func(all []Torture) string {
-			return tally(all, func(t Torture) string {
-				switch {
-				case t.NextLed != nil:
-					return "–"
-				case t.Cleared == nil:
-					return "not then either"
-				}
-				return amount(*t.Cleared)
-			})
+			stuck := slices.DeleteFunc(slices.Clone(all), func(t Torture) bool { return t.NextLed != nil })
+			if len(stuck) == 0 {
+				return "–"
+			}
+			return span(stuck, "not then either", func(t Torture) *float64 { return t.Cleared })
 		}}, errors}
 	case fullCount, wrapped:
 		return []column{{"two lead at once", twoLed}, next, errors}
@@ -238,7 +241,9 @@ func columns(scenario string) []column {
 		}},
 		{"after", func(all []Torture) string { return span(all, "–", nextLed) }},
 		{"the former leader is notified after", toldAfter},
-		{"it considers itself leader at the end", func(all []Torture) string { return tally(all, func(t Torture) string { return yes(t.Believes) }) }},
+		{"it still considers itself leader at the end", func(all []Torture) string {
+			return tally(all, func(t Torture) string { return yes(t.Believes && t.Told == nil) })
+		}},
 		{"a new participant leads", func(all []Torture) string { return tally(all, func(t Torture) string { return yes(t.MoreLed != nil) }) }},
 		{"two lead at once", twoLed},
 	}
