@@ -21,7 +21,6 @@ type contender struct {
 	Label string // in tables and drawings
 	etcd  bool   // it uses etcd and not ZooKeeper
 	asks  bool   // its user can ask whether it leads
-	tells bool   // its user is notified of a loss, by the library or by its client
 	name  func() string
 }
 
@@ -29,11 +28,11 @@ type contender struct {
 var contenders = []contender{
 	{Key: "bare", Label: "bare ZooKeeper"},
 	{Key: "lock", Label: "zk.Lock", name: func() string { return "_c_" + hex() + "-lock-" }},
-	{Key: "latch", Label: "Curator LeaderLatch", asks: true, tells: true, name: func() string { return "_c_" + uuid() + "-latch-" }},
-	{Key: "kazoo", Label: "Kazoo Lock", tells: true, name: func() string { return hex() + "__lock__" }},
-	{Key: "etcd", Label: "etcd Election", etcd: true, tells: true},
-	{Key: "ours", Label: "this library", asks: true, tells: true, name: func() string { return "_c_" + uuid() + "-latch-" }},
-	{Key: "fast", Label: "this library, fast failover 1 s", asks: true, tells: true, name: func() string { return "_c_" + uuid() + "-latch-" }},
+	{Key: "latch", Label: "Curator LeaderLatch", asks: true, name: func() string { return "_c_" + uuid() + "-latch-" }},
+	{Key: "kazoo", Label: "Kazoo Lock", name: func() string { return hex() + "__lock__" }},
+	{Key: "etcd", Label: "etcd Election", etcd: true},
+	{Key: "ours", Label: "this library", asks: true, name: func() string { return "_c_" + uuid() + "-latch-" }},
+	{Key: "fast", Label: "this library, fast failover 1 s", asks: true, name: func() string { return "_c_" + uuid() + "-latch-" }},
 }
 
 // elections returns the contenders without bare, which is no election.

@@ -123,14 +123,6 @@ func (p *proc) leads(ctx context.Context, mark int, id string) (int64, error) {
 	return e.At, err
 }
 
-// find returns the first event of id with one of whats, if there is one.
-func (p *proc) find(id string, whats ...string) (interop.Event, bool) {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	e, err := p.log.Await(ctx, 0, id, whats...)
-	return e, err == nil
-}
-
 // close kills the peer and closes its proxy. A second call does nothing.
 func (p *proc) close() error {
 	if p == nil {
