@@ -29,6 +29,10 @@ const (
 	readACL = 1  // the first entry of the table
 )
 
+// Snapshot returns the file for a server that is no Server: its snapshot.0, in the folder version-2 of its dataDir. See
+// WithCounters.
+func Snapshot(counters map[string]int32) []byte { return snapshot(counters) }
+
 // snapshot is a file as org.apache.zookeeper.server.persistence.FileSnap writes it: header, sessions, ACLs, znodes with
 // their parents first, and the checksum of all that. What later versions append (digests) a server does without.
 func snapshot(counters map[string]int32) []byte {
