@@ -29,7 +29,7 @@ func (r *run) describe(folder string) (Made, error) {
 		line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
 		return line
 	}
-	m.Kernel = say("uname", "-sr")
+	m.Kernel, _, _ = strings.Cut(say("uname", "-sr"), "-") // without the name of the build
 	m.Disk = say("stat", "-f", "-c", "%T", folder)
 	pkg := func(name string) string { return say("dpkg-query", "-W", "-f", "${Version}", name) }
 	m.Versions = []Version{{Name: "ZooKeeper (server)"},
