@@ -63,6 +63,7 @@ func TestAnOperatorAsksTheLeaderToResign(t *testing.T) {
 				require.Less(s, time.Since(began), time.Second)
 				s.leads(all[1], time.Second)
 				s.nothingAsked()
+				time.Sleep(time.Second) // until a is in line again
 				require.Equal(s, []string{"b", "c", "a"}, s.ids(operator))
 			})
 		})

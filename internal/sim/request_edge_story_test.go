@@ -128,6 +128,7 @@ func TestRequestsBelowAChroot(t *testing.T) {
 			time.Sleep(time.Second)
 			outside := connect("outside", "")
 			require.NoError(s, outside.RequestHandOver(s.Context(), full, "a"))
+			time.Sleep(time.Second) // until b and c are in line again
 			line, err := outside.Participants(s.Context(), full)
 			require.NoError(s, err)
 			require.NoError(s, outside.Evict(s.Context(), full, line[1]))
