@@ -75,6 +75,6 @@
 // With fast failover, strict hand-over and the requests of operators, runs of 2,000
 // schedules found two violations. A leader's answer overwrote another operator's request,
 // and the judge refused a trace whose lease had already been ended. Both have tests now.
-// The 500 schedules that .ci/run plays since then are 83 hours of virtual time, 89,874
-// faults and 27,930 terms, without a violation.
+// Since then the first 2,000 schedules played 333 hours of virtual time, 359,338 faults and
+// 111,510 terms, without a violation. .ci/run plays the first 500 of them.
 package sim
