@@ -28,6 +28,7 @@ type Made struct {
 	Cores    int
 	Kernel   string
 	Disk     string // the file system of the servers' data
+	Beside   string `json:",omitempty"` // what else ran on the machine, as the one who measured says
 	Versions []Version
 	Timeout  time.Duration // of sessions and leases
 	Tick     time.Duration // of the ZooKeeper server

@@ -15,7 +15,7 @@ import (
 // later.
 func (r *run) describe(folder string) (Made, error) {
 	m := Made{Date: time.Now().UTC().Format(time.DateOnly), Seed: r.seed, Cores: runtime.NumCPU(), CPU: "unknown",
-		Timeout: normal.Timeout, Tick: normal.Tick, InLine: r.inLine, Warmup: r.warmup, Short: short}
+		Timeout: normal.Timeout, Tick: normal.Tick, InLine: r.inLine, Warmup: r.warmup, Short: short, Beside: r.beside}
 	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		if _, rest, found := strings.Cut(string(text), "model name"); found {
 			line, _, _ := strings.Cut(rest, "\n")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"os"
@@ -222,7 +223,7 @@ func (p *page) made() {
 	m := p.Made
 	p.say("## What it was made with")
 	rows := [][]string{{"date", m.Date}, {"machine", p.machine()}, {"kernel", m.Kernel}, {"file system of the servers' data", m.Disk},
-		{"seed", fmt.Sprint(m.Seed)}, {"rounds before those that count", fmt.Sprint(m.Warmup)}}
+		{"beside it ran", cmp.Or(m.Beside, "nothing that is known")}, {"seed", fmt.Sprint(m.Seed)}, {"rounds before those that count", fmt.Sprint(m.Warmup)}}
 	for _, v := range m.Versions {
 		rows = append(rows, []string{v.Name, v.Version})
 	}

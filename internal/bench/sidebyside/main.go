@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"time"
 )
@@ -73,7 +74,18 @@ func measureCommand(ctx context.Context, args []string) error {
 	flags.DurationVar(&o.idle, "idle", o.idle, "how long idle participants are observed")
 	flags.IntVar(&o.repeat, "repeat", o.repeat, "how often each scenario of the torture is played")
 	flags.StringVar(&o.only, "only", "", "some of rounds,lines,bytes,idle,crash,torture; empty: all")
+	flags.StringVar(&o.beside, "beside", "", "what else runs on the machine, for the page; empty: nothing that is known")
 	_ = flags.Parse(args) // it exits on an error
+	for name, n := range map[string]int{"rounds": o.rounds, "lines": o.lines, "kills": o.kills, "repeat": o.repeat} {
+		if n < 1 {
+			return fmt.Errorf("-%s is %d: it must be 1 or more", name, n)
+		}
+	}
+	for name := range strings.SplitSeq(o.only, ",") {
+		if o.only != "" && !slices.ContainsFunc(measures, func(m measureOf) bool { return m.name == name }) {
+			return fmt.Errorf("-only: %q is no measure", name)
+		}
+	}
 	fmt.Printf("seed %d\n", o.seed)
 	return measure(ctx, o, os.Stdout)
 }

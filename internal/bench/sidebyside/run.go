@@ -27,6 +27,7 @@ type options struct {
 	idle   time.Duration
 	repeat int    // how often the torture is done
 	only   string // names of measures, with commas; empty: all
+	beside string // what else runs on the machine
 }
 
 // The sessions' timeouts and the servers' ticks. The first are the defaults of ZooKeeper
@@ -51,11 +52,13 @@ type run struct {
 	ids int
 }
 
-// measures are all that a run does, in this order.
-var measures = []struct {
+type measureOf struct {
 	name string
 	do   func(*run, context.Context) error
-}{
+}
+
+// measures are all that a run does, in this order.
+var measures = []measureOf{
 	{"rounds", (*run).measureRounds},
 	{"lines", (*run).measureLines},
 	{"bytes", (*run).measureBytes},

@@ -23,12 +23,17 @@ const (
 	wiped      = "all data wiped"
 )
 
+// play plays a scenario with one contender, and notes what it observes.
+type play func(*run, context.Context, *pair, *Torture) error
+
+type scenario struct {
+	name string
+	play play
+}
+
 // scenarios are those that are played by each contender by itself. wiped is not, because
 // all of them share the servers.
-var scenarios = []struct {
-	name string
-	play func(*run, context.Context, *pair, *Torture) error
-}{
+var scenarios = []scenario{
 	{cutOff, (*run).cutFollower},
 	{deleted, (*run).deleteLeader},
 	{stopped, (*run).stopLeader},
@@ -43,20 +48,15 @@ var scenarios = []struct {
 var counters = map[string]int32{fullCount: math.MaxInt32, wrapped: math.MinInt32}
 
 // pathName is the first element of the paths of a scenario.
-func pathName(scenario string, round int) string {
-	i := slices.IndexFunc(scenarios, func(s struct {
-		name string
-		play func(*run, context.Context, *pair, *Torture) error
-	}) bool {
-		return s.name == scenario
-	})
+func pathName(name string, round int) string {
+	i := slices.IndexFunc(scenarios, func(s scenario) bool { return s.name == name })
 	return fmt.Sprintf("torture-%d-%d", i+1, round)
 }
 
 func (r *run) measureTorture(ctx context.Context) error {
 	for round := range r.repeat {
 		for _, s := range scenarios {
-			if err := r.playAll(ctx, s.name, round, s.play); err != nil {
+			if err := r.playAll(ctx, s, round); err != nil {
 				return err
 			}
 		}
@@ -69,11 +69,11 @@ func (r *run) measureTorture(ctx context.Context) error {
 
 // playAll plays a scenario with all contenders at the same time, because nearly all of it
 // is waiting.
-func (r *run) playAll(ctx context.Context, scenario string, round int, play func(*run, context.Context, *pair, *Torture) error) (err error) {
-	if number, counts := counters[scenario]; counts {
+func (r *run) playAll(ctx context.Context, s scenario, round int) (err error) {
+	if number, counts := counters[s.name]; counts {
 		prepared := map[string]int32{}
 		for _, c := range elections() {
-			prepared["/"+pathName(scenario, round)+"-"+c.Key] = number
+			prepared["/"+pathName(s.name, round)+"-"+c.Key] = number
 		}
 		stop, err := r.serve(ctx, short, prepared)
 		if err != nil {
@@ -84,17 +84,17 @@ func (r *run) playAll(ctx context.Context, scenario string, round int, play func
 	found := make([]Torture, len(elections()))
 	err = together(elections(), func(c contender) error {
 		i := slices.IndexFunc(elections(), func(o contender) bool { return o.Key == c.Key })
-		found[i] = Torture{Scenario: scenario, Contender: c.Key}
-		if _, counts := counters[scenario]; counts && c.etcd {
+		found[i] = Torture{Scenario: s.name, Contender: c.Key}
+		if _, counts := counters[s.name]; counts && c.etcd {
 			found[i].Untried = "it has no counter"
 			return nil
 		}
-		p, err := r.newPair(ctx, c, pathName(scenario, round), short.Timeout, true)
+		p, err := r.newPair(ctx, c, pathName(s.name, round), short.Timeout, true)
 		if err != nil {
 			return err
 		}
 		pass(ctx, time.Duration(i)*300*time.Millisecond) // so that they do not disturb each other
-		err = play(r, ctx, p, &found[i])
+		err = s.play(r, ctx, p, &found[i])
 		for _, p := range []*proc{p.first, p.next} {
 			found[i].Errors = append(found[i].Errors, p.errors()...)
 		}
@@ -298,7 +298,7 @@ func (r *run) stopLeader(ctx context.Context, p *pair, t *Torture) error {
 
 // junkNamed makes a child that is no participant's entry, and then lets the follower
 // enter. Does it lead when the leader leaves?
-func junkNamed(name string) func(*run, context.Context, *pair, *Torture) error {
+func junkNamed(name string) play {
 	return func(r *run, ctx context.Context, p *pair, t *Torture) error {
 		leader, _, err := r.lead(ctx, p, patience)
 		if err != nil {
